@@ -1,0 +1,47 @@
+# edge_gpu_module(NAME name [SOURCES ...] [TESTS ...] [BENCHES ...] [FUZZERS ...] [DEPS ...] [TEST_DEPS ...] [LABELS ...])
+#
+# One folder under src/ is one static library `egpu_<name>`. Tests, benchmarks and fuzzers lie beside the code:
+#   TESTS    become one executable `<name>_test`, its cases registered with ctest (LABELS apply to all of them)
+#   BENCHES  become one executable `<name>_bench`
+#   FUZZERS  become one executable each, in the `fuzz` preset only
+function(edge_gpu_module)
+  cmake_parse_arguments(M "" "NAME" "SOURCES;TESTS;BENCHES;FUZZERS;DEPS;TEST_DEPS;LABELS" ${ARGN})
+  set(lib egpu_${M_NAME})
+  if(M_SOURCES)
+    add_library(${lib} STATIC ${M_SOURCES})
+    target_include_directories(${lib} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(${lib} PUBLIC ${M_DEPS} PRIVATE edge_gpu_flags)
+  else()
+    add_library(${lib} INTERFACE)
+    target_include_directories(${lib} INTERFACE ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(${lib} INTERFACE ${M_DEPS})
+  endif()
+
+  if(M_TESTS AND EDGE_GPU_TESTS AND NOT EDGE_GPU_FUZZ)
+    add_executable(${M_NAME}_test ${M_TESTS})
+    target_link_libraries(${M_NAME}_test PRIVATE edge_gpu_flags ${lib} ${M_TEST_DEPS} GTest::gmock GTest::gtest_main)
+    target_compile_definitions(
+      ${M_NAME}_test PRIVATE EDGE_GPU_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
+                             EDGE_GPU_SHARED="${PROJECT_SOURCE_DIR}/../shared")
+    gtest_discover_tests(
+      ${M_NAME}_test
+      TEST_PREFIX "${M_NAME}."
+      DISCOVERY_MODE PRE_TEST
+      PROPERTIES TIMEOUT 300 LABELS "${M_LABELS}")
+  endif()
+
+  if(M_BENCHES AND EDGE_GPU_TESTS AND NOT EDGE_GPU_FUZZ)
+    add_executable(${M_NAME}_bench ${M_BENCHES})
+    target_link_libraries(${M_NAME}_bench PRIVATE edge_gpu_flags ${lib} ${M_TEST_DEPS} benchmark::benchmark_main)
+  endif()
+
+  if(M_FUZZERS AND EDGE_GPU_FUZZ)
+    foreach(source ${M_FUZZERS})
+      get_filename_component(target ${source} NAME_WE)
+      add_executable(${target} ${source})
+      target_link_libraries(${target} PRIVATE edge_gpu_flags ${lib} ${M_TEST_DEPS})
+      target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+      set_property(GLOBAL APPEND PROPERTY EDGE_GPU_FUZZERS ${target})
+    endforeach()
+  endif()
+endfunction()

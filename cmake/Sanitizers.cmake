@@ -1,0 +1,18 @@
+# EDGE_GPU_SANITIZE: "", "address,undefined" or "thread".
+if(EDGE_GPU_SANITIZE)
+  add_compile_options(-fsanitize=${EDGE_GPU_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${EDGE_GPU_SANITIZE})
+  if(EDGE_GPU_SANITIZE MATCHES "undefined")
+    add_compile_options(-fno-sanitize-recover=undefined)
+    # The vptr check needs RTTI of gRPC's and Boost's own classes across static archives.
+    add_compile_options(-fno-sanitize=vptr)
+    add_link_options(-fno-sanitize=vptr)
+  endif()
+  if(EDGE_GPU_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    add_compile_options(-Wno-tsan)
+  endif()
+endif()
+if(EDGE_GPU_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-sanitize=vptr)
+  add_link_options(-fsanitize=address,undefined -fno-sanitize=vptr)
+endif()
