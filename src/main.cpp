@@ -1,0 +1,62 @@
+// edge-gpu: one binary, several commands. Dispatch only; each command parses its own flags.
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+#include "agent/app.h"
+#include "base/version.h"
+#include "scheduler/app.h"
+#include "sim/demo.h"
+
+namespace {
+
+int print_version(int /*argc*/, char** /*argv*/) {
+    std::printf("edge-gpu %s\n", egpu::kVersion);
+    return 0;
+}
+
+struct Command {
+    std::string_view name;
+    std::string_view alias;  // the program this one replaces: a link of that name runs the command
+    int (*run)(int argc, char** argv);
+    const char* help;
+};
+
+constexpr std::array kCommands{
+    Command{"scheduler", "nano-gpu-scheduler", egpu::scheduler::run_scheduler,
+            "scheduler extender: places pods on cards and binds them (in the cloud)"},
+    Command{"agent", "nano-gpu-agent", egpu::agent::run_agent,
+            "device plugins for nvidia.com/gpu and nano-gpu/gpu-percent (on every GPU node)"},
+    Command{"demo", "", egpu::sim::run_demo,
+            "the whole stack on this machine, with simulated cards and no cluster"},
+    Command{"version", "", print_version, "print the version"},
+};
+
+int usage(std::FILE* out) {
+    std::fputs("usage: edge-gpu COMMAND [flags]\n\nNVIDIA GPUs in Kubernetes, whole and shared.\n\n", out);
+    for (const Command& command : kCommands) {
+        std::fprintf(out, "  %-10s %s\n", command.name.data(), command.help);
+    }
+    std::fputs("\n`edge-gpu COMMAND --help` explains the flags.\n", out);
+    return out == stdout ? 0 : 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::string_view program = argc > 0 ? argv[0] : "";
+    program.remove_prefix(program.rfind('/') + 1);  // npos + 1 == 0
+    for (const Command& command : kCommands) {
+        if (!command.alias.empty() && program == command.alias) return command.run(argc, argv);
+    }
+    if (argc < 2) return usage(stderr);
+    const std::string_view name = argv[1];
+    if (name == "--help" || name == "-h" || name == "help") return usage(stdout);
+    if (name == "--version") return print_version(argc, argv);
+    for (const Command& command : kCommands) {
+        if (name == command.name) return command.run(argc - 1, argv + 1);
+    }
+    std::fprintf(stderr, "edge-gpu: unknown command \"%s\"\n\n", argv[1]);
+    return usage(stderr);
+}
