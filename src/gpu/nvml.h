@@ -1,0 +1,103 @@
+// NVML, loaded at run time from the host's driver. Every symbol is looked up by name with fallback
+// to its older versions; one the driver lacks answers FUNCTION_NOT_FOUND.
+//
+// Any call may block for seconds on a sick GPU: never call under a lock that others wait on. The
+// methods are as thread-safe as NVML (they are), except that open() and close() must not run beside
+// others. Units: bytes, milliseconds.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "gpu/nvml_abi.h"
+
+namespace egpu::gpu {
+
+// "GPU_IS_LOST (15)"
+std::string nvml_code_text(nvml::Code code);
+
+template <class T>
+struct [[nodiscard]] Answer {
+    nvml::Code code = nvml::Code::kUnknown;
+    T value{};
+
+    bool ok() const { return code == nvml::Code::kSuccess; }
+};
+
+struct MigIds {
+    unsigned gpu_instance = 0;
+    unsigned compute_instance = 0;
+};
+struct RemappedRows {
+    bool pending = false;
+    bool failed = false;
+};
+
+class Nvml {
+  public:
+    Nvml() = default;
+    ~Nvml() { close(); }
+    Nvml(const Nvml&) = delete;
+    Nvml& operator=(const Nvml&) = delete;
+
+    // Loads the library and initialises NVML. `library`: an absolute path is taken as it is; a
+    // soname is searched for below `driver_root` in the usual library folders, and with root "/" by
+    // the loader first. kNotFound: no library; kUnavailable: the driver is not (yet) usable; both
+    // name the fix. Opening again replaces the library (driver upgrade).
+    Status open(std::string_view library, std::string_view driver_root);
+    void close();
+    bool is_open() const { return library_ != nullptr; }
+    const std::string& path() const { return path_; }
+
+    Answer<std::string> driver_version() const;
+    Answer<unsigned> device_count() const;
+    Answer<nvml::Device> device(unsigned index) const;
+
+    Answer<std::string> uuid(nvml::Device device) const;
+    Answer<std::string> name(nvml::Device device) const;
+    Answer<unsigned> minor_number(nvml::Device device) const;
+    Answer<std::string> pci_bus_id(nvml::Device device) const;  // as in sysfs, "0000:3b:00.0"
+    Answer<nvml::Memory> memory(nvml::Device device) const;
+    Answer<nvml::Utilization> utilization(nvml::Device device) const;
+    Answer<std::string> compute_capability(nvml::Device device) const;
+    Answer<std::string> brand(nvml::Device device) const;
+
+    Answer<bool> mig_enabled(nvml::Device device) const;
+    Answer<unsigned> mig_slots(nvml::Device device) const;
+    Answer<nvml::Device> mig_device(nvml::Device device, unsigned slot) const;
+    Answer<MigIds> mig_ids(nvml::Device mig_device) const;
+
+    Answer<RemappedRows> remapped_rows(nvml::Device device) const;
+    Answer<std::uint64_t> uncorrected_ecc(nvml::Device device) const;
+    Answer<unsigned> recovery_action(nvml::Device device) const;  // from r550; NOT_SUPPORTED before
+    Answer<std::uint8_t> fabric_state(nvml::Device device) const;
+
+    Answer<nvml::EventSet> create_event_set() const;
+    void free_event_set(nvml::EventSet set) const;
+    // Registers those of `types` that the device supports; NOT_SUPPORTED when that is none.
+    nvml::Code register_events(nvml::Device device, std::uint64_t types, nvml::EventSet set) const;
+    Answer<nvml::EventData> wait_event(nvml::EventSet set, unsigned timeout_ms) const;
+
+  private:
+    template <class... Args>
+    nvml::Code call(int function, Args... args) const;
+
+    static constexpr int kFunctions = 32;
+    static constexpr int kVersions = 3;
+    Status load(const std::string& path);
+    void resolve();
+
+    void* library_ = nullptr;
+    bool initialised_ = false;
+    std::string path_;
+    std::array<std::array<void*, kVersions>, kFunctions> symbols_{};  // newest first
+};
+
+// Where a soname may lie below `driver_root`, in order of search.
+std::vector<std::string> library_candidates(std::string_view library, std::string_view driver_root);
+
+}  // namespace egpu::gpu

@@ -1,0 +1,87 @@
+// The simulated node: what the state file says. Shared by its writer (sim_state.h) and the
+// simulated library, which must stay free of other dependencies.
+//
+// The file is text, one fact a line ("gpu 0 lost 1"), so that a person can edit it while a demo
+// runs. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace egpu::testing {
+
+struct SimInstance {
+    std::string profile;  // "1g.5gb"
+    std::string uuid;     // "MIG-…"
+    int gpu_instance = 0;
+    int compute_instance = 0;
+    std::uint64_t memory_mib = 0;
+};
+
+struct SimGpu {
+    std::string uuid;
+    int minor = 0;
+    int pci_bus = 0;
+    int numa = 0;
+
+    bool lost = false;
+    bool fallen = false;
+    bool removed = false;
+    bool failing = false;
+    bool remap_failed = false;
+    bool mig = false;
+    unsigned recovery_action = 0;
+    unsigned fabric_state = 0;  // 0: no NVSwitch
+    unsigned slow_ms = 0;
+    std::uint64_t uncorrected_ecc = 0;
+    std::vector<SimInstance> instances;
+};
+
+struct SimEvent {
+    std::uint64_t serial = 0;  // grows; also across writers
+    int gpu = 0;               // position in SimNode::gpus
+    std::uint64_t type = 0;
+    std::uint64_t data = 0;
+    std::uint32_t gpu_instance = 0;
+    std::uint32_t compute_instance = 0;
+};
+
+struct SimNode {
+    std::string profile;
+    std::string node;
+    std::string driver_version = "535.161.08";
+    bool driver_loaded = true;
+    int count = -1;
+    unsigned slow_ms = 0;
+    std::vector<std::string> hidden;  // symbols that answer FUNCTION_NOT_FOUND
+
+    // Of all GPUs of the profile.
+    std::string model;
+    std::uint64_t memory_mib = 0;
+    int compute_major = 0;
+    int compute_minor = 0;
+    unsigned brand = 0;
+    bool mig_capable = false;
+    bool ecc = true;
+
+    std::vector<SimGpu> gpus;
+    std::vector<SimEvent> events;  // the latest ones, by serial
+};
+
+// False when there is no such profile.
+bool make_profile(std::string_view profile, std::string_view node, SimNode& out);
+std::string profile_names();  // "a10, a100-mig, …" for messages
+
+// Replaces the instances of GPU `position`; false for an unknown MIG profile.
+bool set_instances(SimNode& node, int position, const std::vector<std::string>& profiles);
+
+std::string write_state(const SimNode& node);
+// False (and a message) when a line is not understood; `out` is then unspecified.
+bool read_state(std::string_view text, SimNode& out, std::string& error);
+
+// The symbols that driver 450 does not have.
+const std::vector<std::string>& symbols_after_450();
+
+}  // namespace egpu::testing

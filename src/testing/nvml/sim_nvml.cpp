@@ -1,0 +1,308 @@
+// libnvidia-ml.so.1, simulated: NVML's C functions over the state of sim_library.h. Only these are
+// exported.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "testing/nvml/sim_library.h"
+
+#define EG_NVML extern "C" __attribute__((visibility("default"))) Code
+// NOLINTBEGIN(readability-identifier-naming): the names are NVML's.
+
+namespace {
+
+using namespace egpu::testing;
+using egpu::nvml::Code;
+using egpu::nvml::Device;
+using egpu::nvml::EventSet;
+
+constexpr std::uint64_t kMib = 1 << 20;
+constexpr std::uint64_t kSupportedEvents = 0x1 | 0x2 | egpu::nvml::kEventXid |
+                                           egpu::nvml::kEventMigConfigChange |
+                                           egpu::nvml::kEventGpuRecoveryAction;
+
+Code copy_text(const std::string& text, char* out, unsigned size) {
+    if (out == nullptr) return Code::kInvalidArgument;
+    if (size <= text.size()) return Code::kInsufficientSize;
+    std::memcpy(out, text.c_str(), text.size() + 1);
+    return Code::kSuccess;
+}
+
+template <class T>
+Code put(Code code, T* out, T value) {
+    if (code != Code::kSuccess) return code;
+    if (out == nullptr) return Code::kInvalidArgument;
+    *out = value;
+    return Code::kSuccess;
+}
+
+Code handle_by_index(const char* symbol, unsigned index, Device* out) {
+    std::shared_ptr<const SimNode> node;
+    if (const Code code = enter(symbol, node); code != Code::kSuccess) return code;
+    const int position = position_of(*node, index);
+    if (position < 0) return Code::kInvalidArgument;
+    const SimGpu& gpu = node->gpus[static_cast<std::size_t>(position)];
+    if (gpu.lost) return Code::kGpuIsLost;
+    if (gpu.fallen) return Code::kUnknown;
+    return put(Code::kSuccess, out, gpu_handle(position));
+}
+
+Code driver_text(const char* symbol, char* out, unsigned size) {
+    std::shared_ptr<const SimNode> node;
+    if (const Code code = enter(symbol, node); code != Code::kSuccess) return code;
+    return copy_text(node->driver_version, out, size);
+}
+
+Code count(const char* symbol, unsigned* out) {
+    std::shared_ptr<const SimNode> node;
+    if (const Code code = enter(symbol, node); code != Code::kSuccess) return code;
+    return put(Code::kSuccess, out, enumerated(*node));
+}
+
+Code pci_info(const char* symbol, Device device, egpu::nvml::PciInfo* out) {
+    Target t;
+    if (const Code code = enter(symbol, device, t); code != Code::kSuccess) return code;
+    if (out == nullptr || t.instance != nullptr) return Code::kInvalidArgument;
+    *out = {};
+    out->bus = static_cast<std::uint32_t>(t.gpu->pci_bus);
+    std::snprintf(out->bus_id_legacy, sizeof out->bus_id_legacy, "0000:%02X:00.0", out->bus);
+    std::snprintf(out->bus_id, sizeof out->bus_id, "00000000:%02X:00.0", out->bus);
+    return Code::kSuccess;
+}
+
+Code event_wait(const char* symbol, EventSet set, egpu::nvml::EventData* data, unsigned ms) {
+    std::shared_ptr<const SimNode> node;
+    if (const Code code = enter(symbol, node); code != Code::kSuccess) return code;
+    return event_set_wait(set, data, ms);
+}
+
+}  // namespace
+
+EG_NVML nvmlInit_v2() {
+    return library_init();
+}
+EG_NVML nvmlInit() {
+    return library_init();
+}
+EG_NVML nvmlShutdown() {
+    return library_shutdown();
+}
+
+extern "C" __attribute__((visibility("default"))) const char* nvmlErrorString(Code code) {
+    switch (code) {
+        case Code::kSuccess:
+            return "The operation was successful";
+        case Code::kDriverNotLoaded:
+            return "Driver Not Loaded";
+        case Code::kGpuIsLost:
+            return "GPU is lost";
+        default:
+            return "Simulated NVML error";
+    }
+}
+
+EG_NVML nvmlSystemGetDriverVersion(char* version, unsigned length) {
+    return driver_text(__func__, version, length);
+}
+EG_NVML nvmlDeviceGetCount_v2(unsigned* out) {
+    return count(__func__, out);
+}
+EG_NVML nvmlDeviceGetCount(unsigned* out) {
+    return count(__func__, out);
+}
+EG_NVML nvmlDeviceGetHandleByIndex_v2(unsigned index, Device* out) {
+    return handle_by_index(__func__, index, out);
+}
+EG_NVML nvmlDeviceGetHandleByIndex(unsigned index, Device* out) {
+    return handle_by_index(__func__, index, out);
+}
+
+EG_NVML nvmlDeviceGetUUID(Device device, char* uuid, unsigned length) {
+    Target t;
+    if (const Code code = enter(__func__, device, t, false); code != Code::kSuccess) return code;
+    return copy_text(t.instance != nullptr ? t.instance->uuid : t.gpu->uuid, uuid, length);
+}
+
+EG_NVML nvmlDeviceGetName(Device device, char* name, unsigned length) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    std::string text = t.node->model;
+    if (t.instance != nullptr) text += " MIG " + t.instance->profile;
+    return copy_text(text, name, length);
+}
+
+EG_NVML nvmlDeviceGetIndex(Device device, unsigned* index) {
+    Target t;
+    const Code code = enter(__func__, device, t);
+    if (code != Code::kSuccess) return code;
+    const int value =
+        t.instance != nullptr ? handle_slot(device) : index_of(*t.node, t.gpu_position);
+    return put(code, index, static_cast<unsigned>(value));
+}
+
+EG_NVML nvmlDeviceGetMinorNumber(Device device, unsigned* minor) {
+    Target t;
+    const Code code = enter(__func__, device, t);
+    return put(code, minor, t.gpu == nullptr ? 0U : static_cast<unsigned>(t.gpu->minor));
+}
+
+EG_NVML nvmlDeviceGetPciInfo_v3(Device device, egpu::nvml::PciInfo* out) {
+    return pci_info(__func__, device, out);
+}
+EG_NVML nvmlDeviceGetPciInfo_v2(Device device, egpu::nvml::PciInfo* out) {
+    return pci_info(__func__, device, out);
+}
+
+EG_NVML nvmlDeviceGetMemoryInfo(Device device, egpu::nvml::Memory* out) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    const auto mib = t.instance != nullptr ? t.instance->memory_mib : t.node->memory_mib;
+    const auto used = std::min<std::uint64_t>(mib, 3);
+    return put(Code::kSuccess, out, {mib * kMib, (mib - used) * kMib, used * kMib});
+}
+
+EG_NVML nvmlDeviceGetUtilizationRates(Device device, egpu::nvml::Utilization* out) {
+    Target t;
+    const Code code = enter(__func__, device, t);
+    if (code == Code::kSuccess && t.gpu->mig) return Code::kNotSupported;
+    return put(code, out, {0, 0});
+}
+
+EG_NVML nvmlDeviceGetCudaComputeCapability(Device device, int* major, int* minor) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    put(Code::kSuccess, major, t.node->compute_major);
+    return put(Code::kSuccess, minor, t.node->compute_minor);
+}
+
+EG_NVML nvmlDeviceGetBrand(Device device, unsigned* brand) {
+    Target t;
+    const Code code = enter(__func__, device, t);
+    return put(code, brand, t.node ? t.node->brand : 0U);
+}
+
+EG_NVML nvmlDeviceGetMigMode(Device device, unsigned* current, unsigned* pending) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    if (!t.node->mig_capable) return Code::kNotSupported;
+    put(Code::kSuccess, pending, t.gpu->mig ? 1U : 0U);
+    return put(Code::kSuccess, current, t.gpu->mig ? 1U : 0U);
+}
+
+EG_NVML nvmlDeviceGetMaxMigDeviceCount(Device device, unsigned* out) {
+    Target t;
+    const Code code = enter(__func__, device, t);
+    return put(code, out, t.node && t.node->mig_capable ? 7U : 0U);
+}
+
+EG_NVML nvmlDeviceGetMigDeviceHandleByIndex(Device device, unsigned slot, Device* out) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    if (!t.gpu->mig || slot >= t.gpu->instances.size()) return Code::kNotFound;
+    return put(Code::kSuccess, out, instance_handle(t.gpu_position, static_cast<int>(slot)));
+}
+
+EG_NVML nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Device device, Device* out) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    if (t.instance == nullptr) return Code::kInvalidArgument;
+    return put(Code::kSuccess, out, gpu_handle(t.gpu_position));
+}
+
+EG_NVML nvmlDeviceGetGpuInstanceId(Device device, unsigned* id) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    if (t.instance == nullptr) return Code::kNotSupported;
+    return put(Code::kSuccess, id, static_cast<unsigned>(t.instance->gpu_instance));
+}
+
+EG_NVML nvmlDeviceGetComputeInstanceId(Device device, unsigned* id) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    if (t.instance == nullptr) return Code::kNotSupported;
+    return put(Code::kSuccess, id, static_cast<unsigned>(t.instance->compute_instance));
+}
+
+EG_NVML nvmlDeviceGetTotalEccErrors(
+    Device device, unsigned type, unsigned /*counter*/, unsigned long long* out
+) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    if (!t.node->ecc) return Code::kNotSupported;
+    const bool uncorrected = type == egpu::nvml::kEccUncorrected;
+    return put(
+        Code::kSuccess,
+        out,
+        uncorrected ? static_cast<unsigned long long>(t.gpu->uncorrected_ecc) : 0ULL
+    );
+}
+
+EG_NVML nvmlDeviceGetRemappedRows(
+    Device device, unsigned* corrected, unsigned* uncorrected, unsigned* pending, unsigned* failed
+) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    if (t.node->compute_major < 8) return Code::kNotSupported;
+    put(Code::kSuccess, corrected, 0U);
+    put(Code::kSuccess, uncorrected, t.gpu->remap_failed ? 1U : 0U);
+    put(Code::kSuccess, pending, 0U);
+    return put(Code::kSuccess, failed, t.gpu->remap_failed ? 1U : 0U);
+}
+
+EG_NVML nvmlDeviceGetFieldValues(Device device, int n, egpu::nvml::FieldValue* values) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    if (n <= 0 || values == nullptr) return Code::kInvalidArgument;
+    // Drivers before r550 know the function, not this field.
+    const bool known = t.node->driver_version.substr(0, 3) >= "550";
+    for (int i = 0; i < n; ++i) {
+        auto& v = values[i];
+        v.result = Code::kNotSupported;
+        if (v.field != egpu::nvml::kFieldRecoveryAction || !known) continue;
+        v.result = Code::kSuccess;
+        v.value_type = egpu::nvml::kValueUnsignedInt;
+        v.value.u64 = 0;
+        v.value.u32 = t.gpu->recovery_action;
+    }
+    return Code::kSuccess;
+}
+
+EG_NVML nvmlDeviceGetGpuFabricInfo(Device device, egpu::nvml::FabricInfo* out) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    if (t.gpu->fabric_state == 0) return Code::kNotSupported;
+    egpu::nvml::FabricInfo info{};
+    info.state = static_cast<std::uint8_t>(t.gpu->fabric_state);
+    return put(Code::kSuccess, out, info);
+}
+
+EG_NVML nvmlEventSetCreate(EventSet* out) {
+    std::shared_ptr<const SimNode> node;
+    if (const Code code = enter(__func__, node); code != Code::kSuccess) return code;
+    return event_set_create(out);
+}
+EG_NVML nvmlEventSetFree(EventSet set) {
+    return event_set_free(set);
+}
+
+EG_NVML nvmlDeviceGetSupportedEventTypes(Device device, unsigned long long* out) {
+    Target t;
+    const Code code = enter(__func__, device, t);
+    return put(code, out, static_cast<unsigned long long>(kSupportedEvents));
+}
+
+EG_NVML nvmlDeviceRegisterEvents(Device device, unsigned long long types, EventSet set) {
+    Target t;
+    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
+    if ((types & ~kSupportedEvents) != 0) return Code::kNotSupported;
+    return event_set_register(set, t.gpu_position, types);
+}
+
+EG_NVML nvmlEventSetWait_v2(EventSet set, egpu::nvml::EventData* data, unsigned timeout_ms) {
+    return event_wait(__func__, set, data, timeout_ms);
+}
+EG_NVML nvmlEventSetWait(EventSet set, egpu::nvml::EventData* data, unsigned timeout_ms) {
+    return event_wait(__func__, set, data, timeout_ms);
+}
+// NOLINTEND(readability-identifier-naming)
