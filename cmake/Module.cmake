@@ -6,6 +6,17 @@
 #   FUZZERS  become one executable each, in the `fuzz` preset only
 function(edge_gpu_module)
   cmake_parse_arguments(M "" "NAME" "SOURCES;TESTS;BENCHES;FUZZERS;DEPS;TEST_DEPS;LABELS" ${ARGN})
+  foreach(list M_TESTS M_BENCHES M_FUZZERS)  # WIP-ONLY
+    set(kept)
+    foreach(f ${${list}})
+      if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f})
+        list(APPEND kept ${f})
+      else()
+        message(STATUS "missing: ${M_NAME}/${f}")
+      endif()
+    endforeach()
+    set(${list} ${kept})
+  endforeach()  # WIP-ONLY END
   set(lib egpu_${M_NAME})
   if(M_SOURCES)
     add_library(${lib} STATIC ${M_SOURCES})

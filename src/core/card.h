@@ -12,8 +12,8 @@ inline constexpr int kCardUnits = 100;
 
 // One physical GPU, or one MIG instance where MIG is on.
 struct Card {
-    std::string uuid;             // "GPU-…" or "MIG-…"; "" when only the index is known (nano-gpu's nodes)
-    int index = 0;                // NVML index on its node
+    std::string uuid;  // "GPU-…" or "MIG-…"; "" when only the index is known (nano-gpu's nodes)
+    int index = 0;     // NVML index on its node
     std::string model;            // NVML product name, for example "Tesla T4"; "" when unknown
     std::int64_t memory_mib = 0;  // 0 when unknown: memory is then not accounted
     int numa = -1;                // NUMA node, -1 when unknown

@@ -1,4 +1,5 @@
-// Where the containers of one pod go: the planner's answer, the ledger's entry, the annotation's content.
+// Where the containers of one pod go: the planner's answer, the ledger's entry, the annotation's
+// content.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,9 @@ namespace egpu::core {
 struct CardShare {
     std::string uuid;  // "" when only the index is known (annotations of nano-gpu)
     int index = 0;
-    int percent = 0;              // 1..100
-    std::int64_t memory_mib = 0;  // explicit memory cap (annotation edge-gpu.io/memory); 0: follows the percent
+    int percent = 0;  // 1..100
+    std::int64_t memory_mib =
+        0;  // explicit memory cap (annotation edge-gpu.io/memory); 0: follows the percent
 
     bool operator==(const CardShare&) const = default;
 };
@@ -24,7 +26,8 @@ struct ContainerPlacement {
     bool operator==(const ContainerPlacement&) const = default;
 };
 
-// Containers that ask for no GPU do not appear. Order: as in the pod's request (init containers first).
+// Containers that ask for no GPU do not appear. Order: as in the pod's request (init containers
+// first).
 struct Placement {
     std::vector<ContainerPlacement> containers;
 

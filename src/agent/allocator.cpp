@@ -1,0 +1,290 @@
+#include "agent/allocator.h"
+
+#include <chrono>
+#include <random>
+
+#include "agent/identity.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+namespace egpu::agent {
+namespace {
+
+std::int64_t wall_seconds() {
+    return std::chrono::duration_cast<std::chrono::seconds>(
+               std::chrono::system_clock::now().time_since_epoch()
+    )
+        .count();
+}
+
+metrics::Counter allocations(Resource resource, std::string_view result) {
+    return metrics::counter(
+        "edge_gpu_agent_allocations_total", "Allocate calls of the kubelet, by outcome.",
+        {{"resource", std::string(resource_name(resource))}, {"result", std::string(result)}});
+}
+
+std::vector<inject::GivenCard> given(const Record& record, const gpu::Inventory& inventory) {
+    std::vector<inject::GivenCard> cards;
+    for (const core::CardShare& share : record.cards) {
+        inject::GivenCard& card = cards.emplace_back();
+        card.uuid = share.uuid;
+        card.index = share.index;
+        for (const gpu::CardInfo& info : inventory.cards) {
+            if (info.card.uuid != share.uuid) continue;
+            card.index_text = info.index_text;
+            card.device_nodes = info.device_nodes;
+        }
+    }
+    return cards;
+}
+
+kubelet::AllocateResponse to_response(inject::ContainerEdits edits) {
+    kubelet::AllocateResponse response;
+    response.envs = std::move(edits.envs);
+    response.annotations = std::move(edits.annotations);
+    response.cdi_names = std::move(edits.cdi_devices);
+    for (inject::Mount& mount : edits.mounts) {
+        response.mounts.push_back({std::move(mount.container), std::move(mount.host), mount.read_only});
+    }
+    for (inject::DeviceNode& node : edits.devices) {
+        response.devices.push_back(
+            {std::move(node.container), std::move(node.host), std::move(node.permissions)});
+    }
+    return response;
+}
+
+std::string cards_text(const Record& record) {
+    std::string text;
+    for (const core::CardShare& share : record.cards) {
+        text += (text.empty() ? "" : ",") + std::to_string(share.index);
+    }
+    return text;
+}
+
+}  // namespace
+
+std::string new_token() {
+    constexpr char kDigits[] = "0123456789abcdef";
+    std::random_device device;
+    std::string token;
+    for (int word = 0; word < 4; ++word) {
+        std::uint32_t bits = device();
+        for (int i = 0; i < 8; ++i, bits >>= 4) token += kDigits[bits & 15U];
+    }
+    return token;
+}
+
+Allocator::Allocator(StateFile& file, std::unique_ptr<inject::Injector> injector)
+    : file_(file), injector_(std::move(injector)) {}
+
+void Allocator::start(NodeState state, Hooks hooks) {
+    const std::lock_guard lock(mutex_);
+    hooks_ = std::move(hooks);
+    ledger_.set_cards(std::move(state.cards), true);
+    for (Record& record : state.records) ledger_.restore(std::move(record));
+}
+
+void Allocator::set_inventory(const gpu::Inventory& inventory) {
+    Snapshot snapshot;
+    bool first = false;
+    {
+        const std::lock_guard lock(mutex_);
+        inventory_ = inventory;
+        // Until the driver was seen working once, the cards of the last run are all there is to go by.
+        if (!inventory.error.empty() && ledger_.provisional()) return;
+        std::vector<core::Card> cards;
+        for (const gpu::CardInfo& info : inventory.cards) cards.push_back(info.card);
+        if (cards.empty() && ledger_.provisional()) return;
+        first = ledger_.provisional();
+        if (!first && cards == ledger_.cards()) return;
+        ledger_.set_cards(std::move(cards));
+        snapshot = snapshot_locked();
+    }
+    log::info("cards", {{"count", snapshot.state.cards.size()},
+                        {"driver", inventory.driver_version},
+                        {"error", inventory.error}});
+    for (const gpu::CardInfo& info : inventory.cards) {
+        if (!info.card.healthy) {
+            log::warn("card is unhealthy", {{"index", info.card.index},
+                                            {"uuid", info.card.uuid},
+                                            {"reason", info.reason}});
+        }
+    }
+    commit(std::move(snapshot));
+}
+
+bool Allocator::driver_answered() const {
+    const std::lock_guard lock(mutex_);
+    return !ledger_.provisional();
+}
+
+std::vector<std::string> Allocator::preferred(
+    Resource resource,
+    std::span<const std::string> available,
+    std::span<const std::string> must_include,
+    int size,
+    std::span<const Candidate> candidates
+) {
+    const std::lock_guard lock(mutex_);
+    last_admission_ = MonoClock::now();
+    return ledger_.prefer(resource, available, must_include, size, candidates);
+}
+
+Result<kubelet::AllocateResponse> Allocator::allocate(
+    Resource resource, std::span<const std::string> ids, std::span<const Candidate> pod_containers
+) {
+    struct InFlight {
+        explicit InFlight(std::atomic<int>& c) : count(c) { ++count; }
+        ~InFlight() { --count; }
+        std::atomic<int>& count;
+    } const in_flight(allocating_);
+
+    Snapshot snapshot;
+    Record record;
+    inject::ContainerEdits edits;
+    {
+        const std::lock_guard lock(mutex_);
+        last_admission_ = MonoClock::now();
+        auto admitted = ledger_.admit(resource, ids, new_token(), wall_seconds(), pod_containers);
+        if (!admitted) {
+            allocations(resource, "refused").add();
+            log::warn("allocation refused", {{"resource", resource_name(resource)},
+                                             {"ids", ids.size()},
+                                             {"why", admitted.error().message}});
+            return std::move(admitted).error();
+        }
+        record = std::move(*admitted);
+        auto made = injector_->edits(given(record, inventory_), record.token);
+        if (!made) {
+            ledger_.release(record.token);
+            allocations(resource, "failed").add();
+            return made.error().wrap("edge-gpu agent");
+        }
+        edits = std::move(*made);
+        snapshot = snapshot_locked();
+    }
+    allocations(resource, "ok").add();
+    if (record.overridden()) {
+        static auto overrides = metrics::counter(
+            "edge_gpu_agent_overrides_total", "Containers on other cards than their device IDs name.");
+        overrides.add();
+    }
+    log::info("allocated", {{"resource", resource_name(resource)},
+                            {"units", record.ids.size()},
+                            {"cards", cards_text(record)},
+                            {"override", record.overridden()},
+                            {"pod", record.holder.pod_namespace + "/" + record.holder.pod_name},
+                            {"container", record.holder.container}});
+    // NVIDIA's resource is answered exactly as NVIDIA's plugin does.
+    if (resource == Resource::kPercent) {
+        edits.annotations[std::string(kAnnotationAllocation)] = record.token;
+    }
+    commit(std::move(snapshot));
+    return to_response(std::move(edits));
+}
+
+Duration Allocator::quiet_for() const {
+    const std::lock_guard lock(mutex_);
+    return MonoClock::now() - last_admission_;
+}
+
+void Allocator::edit(const std::function<bool(NodeLedger&)>& edit) {
+    Snapshot snapshot;
+    {
+        const std::lock_guard lock(mutex_);
+        if (!edit(ledger_)) return;
+        snapshot = snapshot_locked();
+    }
+    commit(std::move(snapshot));
+}
+
+void Allocator::look(const std::function<void(const NodeLedger&)>& look) const {
+    const std::lock_guard lock(mutex_);
+    look(ledger_);
+}
+
+std::vector<Record> Allocator::records() const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.records();
+}
+
+std::vector<core::Card> Allocator::cards() const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.cards();
+}
+
+gpu::Inventory Allocator::inventory() const {
+    const std::lock_guard lock(mutex_);
+    return inventory_;
+}
+
+Allocator::Snapshot Allocator::snapshot_locked() {
+    return {++sequence_, {ledger_.cards(), ledger_.records()}};
+}
+
+void Allocator::commit(Snapshot snapshot) {
+    const Status saved = file_.save(snapshot.sequence, snapshot.state);
+    if (!saved) {
+        static auto failures = metrics::counter(
+            "edge_gpu_agent_state_write_failures_total", "Writes of the state file that failed.");
+        failures.add();
+        log::error("the state cannot be written", {{"file", file_.path().string()},
+                                                   {"error", saved.error().message}});
+    }
+    save_failed_ = !saved.ok();
+    show_devices();
+    update_metrics();
+    if (hooks_.changed) hooks_.changed();
+}
+
+void Allocator::retry_save() {
+    if (!save_failed_.load()) return;
+    Snapshot snapshot;
+    {
+        const std::lock_guard lock(mutex_);
+        snapshot = snapshot_locked();
+    }
+    if (file_.save(snapshot.sequence, snapshot.state)) {
+        save_failed_ = false;
+        log::info("the state is written again", {{"file", file_.path().string()}});
+    }
+}
+
+void Allocator::show_devices() {
+    const std::lock_guard order(show_mutex_);
+    for (const Resource resource : {Resource::kPercent, Resource::kWhole}) {
+        std::vector<DeviceState> states;
+        {
+            const std::lock_guard lock(mutex_);
+            if (ledger_.cards().empty()) return;  // nothing is known yet: no list rather than an empty one
+            states = ledger_.devices(resource);
+        }
+        std::vector<kubelet::Device> devices;
+        devices.reserve(states.size());
+        for (DeviceState& state : states) {
+            kubelet::Device device;
+            device.id = std::move(state.id);
+            device.healthy = state.healthy;
+            // Hints for shares would make a TopologyManager policy choose cards behind the planner's back.
+            if (resource == Resource::kWhole && state.numa >= 0) device.numa = state.numa;
+            devices.push_back(std::move(device));
+        }
+        if (hooks_.show_devices) hooks_.show_devices(resource, std::move(devices));
+    }
+}
+
+void Allocator::update_metrics() const {
+    std::vector<CardUse> uses;
+    look([&](const NodeLedger& ledger) { uses = ledger.usage(); });
+    for (const CardUse& use : uses) {
+        const metrics::Labels labels{{"card", std::to_string(use.card.index)}, {"uuid", use.card.uuid}};
+        metrics::gauge("edge_gpu_agent_card_used_percent", "Percent of the card given to containers.", labels)
+            .set(use.percent);
+        metrics::gauge("edge_gpu_agent_card_healthy", "1 when the card takes new containers.", labels)
+            .set(use.card.healthy ? 1 : 0);
+    }
+    static auto cards = metrics::gauge("edge_gpu_agent_cards", "Cards of this node.");
+    cards.set(static_cast<double>(uses.size()));
+}
+
+}  // namespace egpu::agent

@@ -1,0 +1,66 @@
+#include "agent/app.h"
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/agent.h"
+#include "agent/options.h"
+#include "base/log.h"
+#include "base/stop.h"
+#include "base/version.h"
+
+extern char** environ;
+
+namespace egpu::agent {
+namespace {
+
+constexpr Duration kRetryConfig = Seconds(15);  // a kubeconfig that cannot be read may come with the next sync of its folder
+
+Environment read_environment() {
+    Environment environment;
+    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+        const std::string_view text = *entry;
+        const std::size_t equals = text.find('=');
+        if (equals != std::string_view::npos) {
+            environment.emplace(text.substr(0, equals), text.substr(equals + 1));
+        }
+    }
+    return environment;
+}
+
+}  // namespace
+
+int run_agent(int argc, char** argv) {
+    const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
+    const auto parsed = parse_options(arguments, read_environment());
+    if (!parsed) {
+        std::fprintf(stderr, "edge-gpu agent: %s\n", parsed.error().message.c_str());
+        return 2;
+    }
+    if (!parsed->text.empty()) {
+        std::fputs(parsed->text.c_str(), stdout);
+        return 0;
+    }
+    const Options& options = parsed->options;
+    log::configure("agent", options.log_level, options.log_format);
+    const StopToken stop = stop_on_signals();
+    log::info("edge-gpu agent", {{"version", kVersion}, {"node", options.node_name}});
+    for (const std::string& note : options.notes) log::warn(note);
+
+    auto agent = Agent::start(options);
+    if (!agent) {
+        log::error("the agent cannot start", {{"error", agent.error().message}});
+        return 1;
+    }
+    bool connected = (*agent)->connect_api();
+    while (!stop.wait_for(connected ? Duration(std::chrono::hours(24)) : kRetryConfig)) {
+        if (!connected) connected = (*agent)->connect_api();
+    }
+    log::info("stopping; allocations stay as they are");
+    (*agent)->stop();
+    return 0;
+}
+
+}  // namespace egpu::agent

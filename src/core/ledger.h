@@ -1,0 +1,175 @@
+// The account of every card of every node and of which pod holds what: the scheduler's state.
+//
+// What is held is a pure function of the last word on each node and each pod (and of the live
+// reservations), whatever the order in which these arrived: a node is recomputed from its pods on
+// each change. Pods with a placement that resolves on the node get it, in UID order; the others
+// (bound without the extender, or with an annotation that is wrong) are then accounted best-fit,
+// and what fits nowhere is spread over what is left. Placements are untrusted: cards, counts and
+// room are checked, percents come from the request.
+//
+// Reads no clock. NOT thread-safe; const members may run beside each other if each caller has its
+// own Query.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "core/flat_index.h"
+#include "core/ledger_info.h"
+#include "core/ledger_node.h"
+#include "core/ledger_query.h"
+#include "core/placement.h"
+#include "core/planner.h"
+#include "core/policy.h"
+#include "core/request.h"
+#include "core/string_pool.h"
+
+namespace egpu::core {
+
+// A node's cards, or only its allocatable units where no agent of ours publishes them (nano-gpu,
+// NVIDIA's plugin): it then has cards without UUID, index 0..n-1.
+struct NodeInventory {
+    std::vector<Card> cards;
+    std::int64_t percent_units = 0;  // allocatable nano-gpu/gpu-percent
+    std::int64_t whole_units = 0;    // allocatable nvidia.com/gpu
+};
+
+struct PodIdentity {
+    std::string uid;
+    std::string ns;
+    std::string name;
+};
+
+// A pod that is bound to a node and not terminal.
+struct BoundPod {
+    PodIdentity id;
+    std::string node;
+    PodRequest request;
+    std::optional<Placement> placement;  // from its annotations
+};
+
+struct LedgerOptions {
+    std::string policy = "binpack";  // for pods that name none; must be in the table
+    std::uint64_t seed = 0;          // of policy random
+};
+
+class Ledger {
+  public:
+    explicit Ledger(LedgerOptions options = {});
+    Ledger(const Ledger&) = delete;
+    Ledger& operator=(const Ledger&) = delete;
+
+    // --- the cluster's truth; all idempotent, in any order ---
+
+    // Of cards with the same UUID or the same index only the first counts.
+    void upsert_node(std::string_view name, const NodeInventory& inventory);
+    bool remove_node(std::string_view name);
+    // Also turns a reservation of that UID into the pod. A pod that asks for no GPU is removed; one
+    // without UID or node is ignored.
+    void upsert_pod(const BoundPod& pod);
+    // When terminal or gone. Also drops a reservation of that UID.
+    bool remove_pod(std::string_view uid);
+
+    // --- reservations: a bind in flight ---
+
+    // Idempotent by (uid, node): the same placement again, its expiry moved. Errors: kNotFound (no
+    // such node), kConflict (that pod is bound or reserved on another node), kExhausted (misfit).
+    Result<Placement> reserve(
+        const PodIdentity& pod,
+        std::string_view node,
+        const PodRequest& request,
+        TimePoint now,
+        Duration ttl
+    );
+    // The binding is written: keeps the reservation for `ttl` more, until the pod is seen. False
+    // when there is no such reservation (it has become the pod already, or has expired).
+    bool commit(std::string_view uid, TimePoint now, Duration ttl);
+    bool release_reservation(std::string_view uid);
+    std::size_t expire(TimePoint now);  // drops what is due; how many
+
+    // --- questions (filter, priorities, preempt) ---
+
+    // `uid`: what this pod itself holds or has reserved counts as free.
+    Query query(const PodRequest& request, std::string_view uid = {}) const;
+    std::optional<NodeId> find_node(std::string_view name) const;
+    Verdict fits(NodeId node, Query& query) const;
+    Verdict fits(std::string_view node, Query& query) const;
+    // 0..10; 0 when it does not fit.
+    int score(NodeId node, Query& query) const;
+    int score(std::string_view node, Query& query) const;
+    // Would it fit if these pods were gone?
+    Verdict fits_without(
+        std::string_view node, Query& query, std::span<const std::string_view> victims
+    ) const;
+
+    // --- inspection ---
+
+    std::size_t node_count() const { return known_nodes_; }
+    std::size_t pod_count() const { return pod_index_.size() - reserved_.size(); }
+    std::size_t reservation_count() const { return reserved_.size(); }
+    std::vector<std::string> node_names() const;  // sorted
+    std::optional<NodeInfo> node(std::string_view name) const;
+    std::vector<NodeInfo> nodes() const;                // sorted by name
+    std::vector<ReservationInfo> reservations() const;  // sorted by UID
+    std::optional<PodInfo> pod(std::string_view uid) const;
+    LedgerTotals totals() const;
+    // Broken promises, empty when all is well: cards above 100, unaccounted units, stale indexes.
+    std::vector<std::string> check_invariants() const;
+
+  private:
+    // ledger.cpp: records
+    NodeId node_slot(std::string_view name);
+    void drop_node_if_unused(NodeId id);
+    void set_cards(NodeRecord& node, const NodeInventory& inventory);
+    PodSlot find_pod(std::string_view uid) const;
+    PodRecord make_record(
+        const PodIdentity& id,
+        NodeId node,
+        const PodRequest& request,
+        const std::optional<Placement>& placement
+    );
+    void release_strings(PodRecord& record);
+    PodSlot insert_pod(PodRecord record);
+    void erase_pod(PodSlot slot);
+    void forget_reservation(PodSlot slot);
+    Placement recorded_placement(const PodRecord& record) const;
+
+    // ledger_usage.cpp: what follows from the records
+    NodeUsage compute_usage(const NodeRecord& node, std::span<const PodSlot> without) const;
+    NodeSummary compute_summary(const NodeRecord& node) const;
+    void recompute(NodeId id);
+
+    // ledger_query.cpp
+    bool acceptable(Query& query, StringId model) const;
+    // Fills query.choice_ (and views_) when it fits.
+    Verdict plan_on(const NodeRecord& node, const NodeUsage& usage, Query& query) const;
+    int score_plan(const NodeRecord& node, Query& query) const;
+
+    // ledger_info.cpp
+    Placement accounted_placement(PodSlot slot) const;
+    NodeInfo info_of(const NodeRecord& node) const;
+    std::string unplaced_reason(const NodeRecord& node, const PodRecord& record) const;
+    void check_node(NodeId id, std::vector<std::string>& broken) const;
+
+    LedgerOptions options_;
+    const Policy* policy_;
+    StringPool strings_;  // UUIDs, models, container names
+    std::vector<NodeRecord> nodes_;
+    std::vector<NodeSummary> summaries_;  // beside nodes_
+    std::vector<NodeId> free_nodes_;
+    FlatIndex node_index_;
+    std::deque<PodRecord> pods_;
+    std::vector<PodSlot> free_pods_;
+    FlatIndex pod_index_;
+    std::vector<PodSlot> reserved_;
+    std::size_t known_nodes_ = 0;
+};
+
+}  // namespace egpu::core

@@ -1,0 +1,127 @@
+// The ledger's own records: a node, its cards, its pods. Internal to the ledger; compact, because
+// there are 40,000 cards and 100,000 pods.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "core/demand.h"
+#include "core/string_pool.h"
+
+namespace egpu::core {
+
+using NodeId = std::uint32_t;   // dense; valid until the node is removed
+using PodSlot = std::uint32_t;  // dense; valid until the pod is removed
+
+struct CardRecord {
+    StringId uuid = 0;
+    StringId model = 0;
+    int index = 0;
+    int numa = -1;
+    std::int64_t memory_mib = 0;
+    bool healthy = true;
+};
+
+// One card of a placement, as the annotation said it.
+struct PlacedCard {
+    std::uint16_t container = 0;  // position in PodRecord::demands
+    int index = 0;
+    StringId uuid = 0;
+
+    bool operator==(const PlacedCard&) const = default;
+};
+
+struct PodRecord {
+    std::string uid;
+    std::string key;  // "namespace/name"
+    NodeId node = 0;
+    bool has_placement = false;
+    bool reserved = false;  // a bind in flight
+    bool committed = false;
+    TimePoint expires{};  // of a reservation
+    std::vector<Demand> demands;
+    std::vector<PlacedCard> placed;  // by container
+};
+
+// --- what follows from the records: recomputed on each change of the node ---
+
+struct CardUsage {
+    int percent = 0;
+    bool whole = false;
+    std::int64_t memory_mib = 0;
+};
+
+struct PodUse {
+    PodSlot pod = 0;
+    std::uint16_t card = 0;
+    std::uint8_t percent = 0;
+    bool whole = false;
+    std::int64_t memory_mib = 0;
+};
+
+struct ContainerHold {
+    PodSlot pod = 0;
+    std::uint16_t container = 0;
+    std::uint16_t card = 0;
+};
+
+struct UnplacedUse {
+    PodSlot pod = 0;
+    int missing_percent = 0;  // found no room anywhere
+};
+
+struct NodeUsage {
+    std::vector<CardUsage> cards;
+    std::vector<PodUse> pods;
+    std::vector<ContainerHold> holds;
+    std::vector<UnplacedUse> unplaced;
+};
+
+struct NodeRecord {
+    std::string name;
+    std::uint64_t key = 0;  // stable_key(name)
+    bool used = false;      // this slot holds a node
+    bool known = false;     // the node itself has been seen, not only pods on it
+    bool synthetic = false;
+    std::int64_t percent_units = 0;
+    std::int64_t whole_units = 0;
+    std::vector<CardRecord> cards;
+    std::vector<PodSlot> pods;  // sorted by UID
+    NodeUsage usage;
+};
+
+// Enough of a node to answer for one container without looking at its cards. One cache line.
+struct alignas(64) NodeSummary {
+    static constexpr int kMaxCards = 16;
+
+    std::array<std::uint8_t, kMaxCards> free{};  // percent; 0 for unhealthy cards
+    std::array<std::uint64_t, 2> levels{};       // bit p: some healthy card has p percent free
+    // Cards are alike and their memory follows their percents: free percents tell everything.
+    bool quick = false;
+    std::uint8_t max_free = 0;
+    std::uint16_t cards = 0;
+    std::uint16_t healthy = 0;
+    std::uint16_t empty = 0;  // healthy and held by nobody
+    std::int32_t used = 0;    // percent, summed over all cards
+    StringId model = 0;
+    std::int64_t memory_mib = 0;  // of each card
+    std::uint64_t key = 0;
+
+    // The least free percent that is at least `percent`; there must be one.
+    int least_free(int percent) const {
+        if (percent < 64) {
+            const std::uint64_t low = levels[0] >> percent;
+            if (low != 0) return percent + std::countr_zero(low);
+            percent = 64;
+        }
+        return percent + std::countr_zero(levels[1] >> (percent - 64));
+    }
+};
+static_assert(sizeof(NodeSummary) == 64);
+
+}  // namespace egpu::core

@@ -1,0 +1,143 @@
+// Questions: filter, priorities, preempt.
+#include "core/ledger_query.h"
+
+#include <algorithm>
+
+#include "core/card.h"
+#include "core/card_search.h"
+#include "core/card_use.h"
+#include "core/ledger.h"
+#include "core/model.h"
+#include "core/resolve.h"
+
+namespace egpu::core {
+
+Verdict Query::refuse(Misfit misfit) {
+    auto it = std::find(misfits_.begin(), misfits_.end(), misfit);
+    if (it == misfits_.end()) it = misfits_.insert(it, std::move(misfit));
+    return {false, it->permanent, it->text};
+}
+
+Query::Query(const PodRequest& request, const Policy& policy)
+    : request_(request),
+      policy_(&policy),
+      search_(std::make_unique<CardSearch>(demands_of(request))) {
+    prepare_quick();
+}
+
+Query Ledger::query(const PodRequest& request, std::string_view uid) const {
+    const Policy* policy = find_policy(request.policy);
+    Query query(request, policy == nullptr ? *policy_ : *policy);
+    query.pod_key_ = stable_key(uid);
+    if (uid.empty()) return query;
+    const PodSlot slot = find_pod(uid);
+    if (slot != FlatIndex::kNone) {
+        query.own_node_ = pods_[slot].node;
+        query.own_pod_ = slot;
+    }
+    return query;
+}
+
+bool Ledger::acceptable(Query& query, StringId model) const {
+    if (query.request_.models.empty()) return true;
+    if (query.model_ok_.size() <= model) query.model_ok_.resize(model + 1);
+    std::int8_t& known = query.model_ok_[model];
+    if (known == 0) {
+        known = model_acceptable(query.request_.models, strings_.text(model)) ? 1 : -1;
+    }
+    return known > 0;
+}
+
+Verdict Ledger::plan_on(const NodeRecord& node, const NodeUsage& usage, Query& query) const {
+    if (!node.known) return query.refuse({"the node is not known to the GPU scheduler", true});
+    if (query.demands().empty()) {
+        query.choice_.clear();
+        return {true, false, {}};
+    }
+    fill_views(node.cards, usage.cards, false, query.views_);
+    for (std::size_t i = 0; i < node.cards.size(); ++i) {
+        query.views_[i].usable &= acceptable(query, node.cards[i].model);
+    }
+    const PolicyContext context{options_.seed, query.pod_key_, node.key};
+    const auto budgeted = [&](auto&& work) {
+        const int budget = std::clamp(query.steps_, 0, kPlanSteps);
+        int steps = budget;
+        auto result = work(steps);
+        query.steps_ -= std::min(query.steps_, budget - steps);
+        return result;
+    };
+    const PlanStatus status = budgeted([&](int& steps) {
+        return query.search_->plan(query.views_, *query.policy_, context, steps, query.choice_);
+    });
+    if (status == PlanStatus::kFits) return {true, false, {}};
+    return query.refuse(budgeted([&](int& steps) {
+        return explain_misfit(query.views_, *query.search_, query.request_.models, steps);
+    }));
+}
+
+Verdict Ledger::fits(NodeId id, Query& query) const {
+    const NodeSummary& summary = summaries_[id];
+    if (id == query.own_node_) {
+        const NodeRecord& node = nodes_[id];
+        return plan_on(node, compute_usage(node, {&query.own_pod_, 1}), query);
+    }
+    if (query.quick_ && summary.quick && acceptable(query, summary.model)) {
+        NodeChange change;
+        const bool alone = query.quick_fits_alone(summary);
+        const bool single = query.demands().size() == 1;
+        if (alone && (single || query.quick_plan(summary, change))) return {true, false, {}};
+        if (const auto refusal = query.quick_refusal(summary)) return *refusal;
+    }
+    return plan_on(nodes_[id], nodes_[id].usage, query);
+}
+
+Verdict Ledger::fits(std::string_view name, Query& query) const {
+    if (const auto id = find_node(name)) return fits(*id, query);
+    return plan_on({}, {}, query);
+}
+
+int Ledger::score_plan(const NodeRecord& node, Query& query) const {
+    card_use(query.views_, query.demands(), query.choice_, query.use_);
+    const PolicyContext context{options_.seed, query.pod_key_, node.key};
+    return query.policy_->node_score(node_change(query.views_, query.use_), context);
+}
+
+int Ledger::score(NodeId id, Query& query) const {
+    const NodeSummary& summary = summaries_[id];
+    const NodeRecord& node = nodes_[id];
+    const bool own = id == query.own_node_;
+    if (query.quick_ && summary.quick && !own && query.policy_->order != CardOrder::kRanked &&
+        acceptable(query, summary.model)) {
+        NodeChange change;
+        if (query.demands().size() == 1 && !query.quick_fits_alone(summary)) return 0;
+        if (query.quick_plan(summary, change)) {
+            return query.policy_->node_score(change, {options_.seed, query.pod_key_, summary.key});
+        }
+        if (query.quick_refusal(summary)) return 0;
+    }
+    const Verdict verdict = own ? plan_on(node, compute_usage(node, {&query.own_pod_, 1}), query)
+                                : plan_on(node, node.usage, query);
+    if (!verdict.fits || query.demands().empty()) return 0;
+    return score_plan(node, query);
+}
+
+int Ledger::score(std::string_view name, Query& query) const {
+    const auto id = find_node(name);
+    return id ? score(*id, query) : 0;
+}
+
+Verdict Ledger::fits_without(
+    std::string_view name, Query& query, std::span<const std::string_view> victims
+) const {
+    const auto id = find_node(name);
+    if (!id) return plan_on({}, {}, query);
+    std::vector<PodSlot> without;
+    for (const std::string_view uid : victims) {
+        const PodSlot slot = find_pod(uid);
+        if (slot != FlatIndex::kNone && pods_[slot].node == *id) without.push_back(slot);
+    }
+    if (query.own_node_ == *id) without.push_back(query.own_pod_);
+    return plan_on(nodes_[*id], compute_usage(nodes_[*id], without), query);
+}
+
+}  // namespace egpu::core

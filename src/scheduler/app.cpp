@@ -1,0 +1,72 @@
+#include "scheduler/app.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/stop.h"
+#include "base/version.h"
+#include "k8s/kubeconfig.h"
+#include "scheduler/options.h"
+#include "scheduler/service.h"
+
+namespace egpu::scheduler {
+namespace {
+
+Environment process_environment() {
+    Environment out;
+    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+        const std::string text = *entry;
+        const std::size_t equals = text.find('=');
+        if (equals != std::string::npos) out[text.substr(0, equals)] = text.substr(equals + 1);
+    }
+    return out;
+}
+
+int complain(const Error& error, int status) {
+    std::fprintf(stderr, "edge-gpu scheduler: %s\n", error.message.c_str());
+    return status;
+}
+
+int serve(const Options& options, const StopToken& stop) {
+    const auto config = options.kubeconfig.empty() ? k8s::default_config()
+                                                   : k8s::load_kubeconfig(options.kubeconfig);
+    if (!config) return complain(config.error(), 1);
+    auto service = Service::start(options, *config);
+    if (!service) return complain(service.error(), 1);
+    log::info(
+        "serving", {{"version", kVersion}, {"address", (*service)->address()},
+                    {"policy", options.policy}, {"api", config->server},
+                    {"leader_elect", options.leader_elect}});
+    bool was_ready = false;
+    while (!stop.wait_for(Millis(200))) {
+        const bool ready = (*service)->ready();
+        if (ready != was_ready) log::info(ready ? "ready" : "not ready");
+        was_ready = ready;
+    }
+    log::info("stopping: readiness is off, requests in flight finish");
+    (*service)->stop();
+    log::info("stopped");
+    return 0;
+}
+
+}  // namespace
+
+int run_scheduler(int argc, char** argv) {
+    const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
+    auto parsed = parse_options(arguments, process_environment());
+    if (!parsed) return complain(parsed.error(), 2);
+    if (!parsed->text.empty()) {
+        std::fputs(parsed->text.c_str(), stdout);
+        return 0;
+    }
+    const Options& options = parsed->options;
+    log::configure("scheduler", options.log_level, options.log_format);
+    for (const std::string& note : options.notes) log::info(note);
+    return serve(options, stop_on_signals());
+}
+
+}  // namespace egpu::scheduler

@@ -1,0 +1,227 @@
+#include "scheduler/handlers.h"
+
+#include <array>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/version.h"
+#include "scheduler/preempt.h"
+#include "scheduler/status_page.h"
+
+namespace egpu::scheduler {
+namespace {
+
+constexpr const char* kJson = "application/json";
+constexpr const char* kText = "text/plain; charset=utf-8";
+constexpr std::size_t kReadPiece = 64U << 10;
+constexpr std::size_t kMostIdleReaders = 2;
+
+constexpr std::string_view kPrefix = "/scheduler/";
+
+void not_allowed(http::Exchange& exchange, const char* allow) {
+    static_cast<void>(exchange.respond(405, kText, "Method Not Allowed\n", {{"Allow", allow}}));
+}
+
+bool is_get(const http::Exchange& exchange) {
+    const std::string& method = exchange.request().method;
+    return method == "GET" || method == "HEAD";
+}
+
+metrics::Histogram request_time(const char* verb) {
+    return metrics::histogram(
+        "edge_gpu_scheduler_request_seconds", "Time of an extender call, reading the body included.",
+        metrics::latency_buckets(), {{"verb", verb}}
+    );
+}
+
+}  // namespace
+
+class Handlers::Loan {
+  public:
+    Loan(Handlers& from, bool keep_nodes) : from_(from), keep_nodes_(keep_nodes) {
+        const std::lock_guard lock(from_.mutex_);
+        auto& idle = from_.idle_[keep_nodes_ ? 1 : 0];
+        if (!idle.empty()) {
+            reader_.emplace(std::move(idle.back()));
+            idle.pop_back();
+            return;
+        }
+        k8s::ExtenderLimits limits;
+        limits.keep_nodes = keep_nodes_;
+        reader_.emplace(limits);
+    }
+    ~Loan() {
+        reader_->reset();
+        const std::lock_guard lock(from_.mutex_);
+        auto& idle = from_.idle_[keep_nodes_ ? 1 : 0];
+        if (idle.size() < kMostIdleReaders) idle.push_back(std::move(*reader_));
+    }
+    Loan(const Loan&) = delete;
+    Loan& operator=(const Loan&) = delete;
+    k8s::ExtenderReader& reader() { return *reader_; }
+
+  private:
+    Handlers& from_;
+    bool keep_nodes_;
+    std::optional<k8s::ExtenderReader> reader_;
+};
+
+void Handlers::set_binder(std::shared_ptr<Binder> binder) {
+    const std::lock_guard lock(mutex_);
+    binder_ = std::move(binder);
+}
+
+std::shared_ptr<Binder> Handlers::binder() const {
+    const std::lock_guard lock(mutex_);
+    return binder_;
+}
+
+// --- routes ---
+
+void Handlers::handle(http::Exchange& exchange) {
+    struct Verb {
+        std::string_view name;
+        const char* metric;
+        bool keep_nodes;
+        Answer answer;
+    };
+    static constexpr std::array kVerbs{
+        Verb{"filter", "filter", true, &Handlers::answer_filter},
+        Verb{"priorities", "priorities", false, &Handlers::answer_priorities},
+        Verb{"bind", "bind", false, &Handlers::answer_bind},
+        Verb{"preempt", "preempt", false, &Handlers::answer_preempt},
+    };
+    std::string_view path = exchange.request().path;
+    while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+
+    if (path.starts_with(kPrefix)) {
+        for (const Verb& verb : kVerbs) {
+            if (path.substr(kPrefix.size()) != verb.name) continue;
+            if (exchange.request().method != "POST") return not_allowed(exchange, "POST");
+            const TimePoint start = MonoClock::now();
+            extender(exchange, verb.keep_nodes, verb.answer);
+            request_time(verb.metric).observe(
+                std::chrono::duration<double>(MonoClock::now() - start).count()
+            );
+            return;
+        }
+    }
+    if (path == "/status") {
+        if (!is_get(exchange) && exchange.request().method != "POST") {
+            return not_allowed(exchange, "GET, POST");
+        }
+        static_cast<void>(exchange.respond(200, kJson, status_page(state_)));
+        return;
+    }
+    const bool known = path == "/version" || path == "/healthz" || path == "/readyz" || path == "/metrics";
+    if (!known) {
+        static_cast<void>(exchange.respond(404, kText, "404 page not found\n"));
+    } else if (!is_get(exchange)) {
+        not_allowed(exchange, "GET");
+    } else if (path == "/version") {
+        static_cast<void>(exchange.respond(200, kText, std::string("edge-gpu ") + kVersion));
+    } else if (path == "/healthz") {
+        static_cast<void>(exchange.respond(200, kText, "ok\n"));
+    } else if (path == "/readyz") {
+        readiness(exchange);
+    } else {
+        state_.publish_gauges();
+        static_cast<void>(exchange.respond(200, "text/plain; version=0.0.4", metrics::render()));
+    }
+}
+
+void Handlers::readiness(http::Exchange& exchange) {
+    const auto missing = gate_.refuses_binds();
+    const std::string text = missing ? "not ready: " + *missing + "\n" : "ok\n";
+    static_cast<void>(exchange.respond(missing ? 503 : 200, kText, text));
+}
+
+void Handlers::extender(http::Exchange& exchange, bool keep_nodes, Answer answer) {
+    Loan loan(*this, keep_nodes);
+    std::array<char, kReadPiece> piece;
+    Status read = ok_status();
+    while (read) {
+        auto got = exchange.read_some(piece);
+        if (!got) {
+            if (got.error().code == ErrorCode::kUnavailable) return;  // the peer is gone
+            read = std::move(got).error().wrap("reading the request's body");
+        } else if (*got == 0) {
+            break;
+        } else {
+            read = loan.reader().feed(std::span(piece.data(), *got));
+        }
+    }
+    const std::string body = (this->*answer)(loan.reader(), read);
+    static_cast<void>(exchange.respond(200, kJson, body));
+}
+
+std::string Handlers::answer_text(std::string_view body, bool keep_nodes, Answer answer) {
+    Loan loan(*this, keep_nodes);
+    const Status read = loan.reader().feed(std::span(body.data(), body.size()));
+    return (this->*answer)(loan.reader(), read);
+}
+
+std::string Handlers::filter(std::string_view body) {
+    return answer_text(body, true, &Handlers::answer_filter);
+}
+std::string Handlers::priorities(std::string_view body) {
+    return answer_text(body, false, &Handlers::answer_priorities);
+}
+std::string Handlers::bind(std::string_view body) {
+    return answer_text(body, false, &Handlers::answer_bind);
+}
+std::string Handlers::preempt(std::string_view body) {
+    return answer_text(body, false, &Handlers::answer_preempt);
+}
+
+// --- answers ---
+
+std::string Handlers::answer_filter(k8s::ExtenderReader& reader, const Status& read) {
+    if (!read) return k8s::write_filter_error(read.error().message);
+    const auto args = reader.args();
+    if (!args) return k8s::write_filter_error(args.error().message);
+    if (!(*args)->pod) return k8s::write_filter_error("the request has no Pod");
+    const PodFacts pod = read_facts(*(*args)->pod);
+    if (pod.asks_for_gpu()) {
+        if (auto closed = gate_.refuses_answers()) return k8s::write_filter_error(*closed);
+    }
+    const FilterOutcome outcome = state_.filter(**args, pod);
+    log::debug(
+        "filter", {{"pod", pod.key()}, {"candidates", (*args)->nodes.size()},
+                   {"fitting", outcome.fitting.size()}});
+    return k8s::write_filter_result(**args, outcome.fitting, outcome.failed);
+}
+
+std::string Handlers::answer_priorities(k8s::ExtenderReader& reader, const Status& read) {
+    if (!read) return "[]";  // this answer has no place for an error
+    const auto args = reader.args();
+    if (!args) return "[]";
+    if (!(*args)->pod || gate_.refuses_answers()) {
+        return k8s::write_priorities(**args, std::vector<int>((*args)->nodes.size(), 0));
+    }
+    const PodFacts pod = read_facts(*(*args)->pod);
+    return k8s::write_priorities(**args, state_.scores(**args, pod));
+}
+
+std::string Handlers::answer_bind(k8s::ExtenderReader& reader, const Status& read) {
+    if (!read) return k8s::write_binding_result(read.error().message);
+    const auto args = reader.binding_args();
+    if (!args) return k8s::write_binding_result(args.error().message);
+    const auto binder = this->binder();
+    if (!binder) {
+        const auto closed = gate_.refuses_binds();
+        return k8s::write_binding_result(closed ? *closed : "edge-gpu scheduler is starting");
+    }
+    const Status bound = binder->bind(*args);
+    return k8s::write_binding_result(bound ? "" : bound.error().message);
+}
+
+std::string Handlers::answer_preempt(k8s::ExtenderReader& reader, const Status& read) {
+    if (!read) return k8s::write_preemption_result({});  // no place for an error here either
+    const auto args = reader.preemption_args();
+    if (!args || !(*args)->pod || gate_.refuses_answers()) return k8s::write_preemption_result({});
+    const PodFacts pod = read_facts(*(*args)->pod);
+    return k8s::write_preemption_result(choose_victims(state_, pod, (*args)->nodes));
+}
+
+}  // namespace egpu::scheduler

@@ -1,0 +1,61 @@
+// The HTTP face: nano-gpu-scheduler's routes (DESIGN 2.2; reference v0.2/v0.3) plus preempt, health
+// and metrics. Logical errors are 200 with an Error in the body, because kube-scheduler drops the
+// body of every other status. Any Host and any X-Forwarded header is accepted: requests may come
+// through the API server's service proxy.
+//
+//   POST /scheduler/filter | priorities | bind | preempt
+//   GET|POST /status       GET /version  /healthz  /readyz  /metrics
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/server.h"
+#include "k8s/extender.h"
+#include "scheduler/bind.h"
+#include "scheduler/gate.h"
+#include "scheduler/state.h"
+
+namespace egpu::scheduler {
+
+class Handlers {
+  public:
+    Handlers(State& state, const Gate& gate) : state_(state), gate_(gate) {}
+
+    // Until there is a binder, binds are refused with an Error.
+    void set_binder(std::shared_ptr<Binder> binder);
+
+    // For http::Server; on any thread.
+    void handle(http::Exchange& exchange);
+
+    // The answers without HTTP, for tests and benchmarks: the body in, the body out.
+    std::string filter(std::string_view body);
+    std::string priorities(std::string_view body);
+    std::string bind(std::string_view body);
+    std::string preempt(std::string_view body);
+
+  private:
+    using Answer = std::string (Handlers::*)(k8s::ExtenderReader& reader, const Status& read);
+    // Readers are lent and given back, so that their buffers (23 MB with full nodes) are few.
+    class Loan;
+
+    void extender(http::Exchange& exchange, bool keep_nodes, Answer answer);
+    std::string answer_text(std::string_view body, bool keep_nodes, Answer answer);
+    std::string answer_filter(k8s::ExtenderReader& reader, const Status& read);
+    std::string answer_priorities(k8s::ExtenderReader& reader, const Status& read);
+    std::string answer_bind(k8s::ExtenderReader& reader, const Status& read);
+    std::string answer_preempt(k8s::ExtenderReader& reader, const Status& read);
+    void readiness(http::Exchange& exchange);
+    std::shared_ptr<Binder> binder() const;
+
+    State& state_;
+    const Gate& gate_;
+    mutable std::mutex mutex_;
+    std::shared_ptr<Binder> binder_;
+    std::vector<k8s::ExtenderReader> idle_[2];  // by keep_nodes
+};
+
+}  // namespace egpu::scheduler

@@ -1,0 +1,373 @@
+#include "scheduler/options.h"
+
+#include <charconv>
+#include <optional>
+#include <set>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+
+namespace egpu::scheduler {
+namespace {
+
+constexpr int kDefaultPort = 39999;
+constexpr int kDebugVerbosity = 4;  // klog: 4 and above is debugging
+
+// klog flags of nano-gpu-scheduler that say where or how its log goes. Ours goes to standard error.
+const std::set<std::string, std::less<>>& klog_flags() {
+    static const std::set<std::string, std::less<>> names{
+        "logtostderr",       "alsologtostderr",   "stderrthreshold", "vmodule",
+        "log_dir",           "log_file",          "log_file_max_size", "log_backtrace_at",
+        "skip_headers",      "skip_log_headers",  "add_dir_header",  "one_output"};
+    return names;
+}
+
+template <class T>
+std::optional<T> to_number(std::string_view text) {
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+Error bad_value(std::string_view flag, std::string_view value, std::string_view possible) {
+    return Error{
+        ErrorCode::kInvalid,
+        "--" + std::string(flag) + ": \"" + std::string(value) + "\" is not " +
+            std::string(possible)};
+}
+
+// Go's duration text: "2s", "1500ms", "1m30s".
+Result<Millis> parse_duration(std::string_view flag, const std::string& text) {
+    const auto refused = [&] {
+        return bad_value(flag, text, "a positive duration such as 500ms, 2s or 1m30s");
+    };
+    std::int64_t total = 0;
+    std::string_view rest = text;
+    while (!rest.empty()) {
+        std::int64_t number = 0;
+        const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+        if (error != std::errc{} || number < 0 || number > 1'000'000'000) return refused();
+        rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
+        const std::size_t unit_end = std::min(rest.find_first_of("0123456789"), rest.size());
+        const std::string_view unit = rest.substr(0, unit_end);
+        rest.remove_prefix(unit_end);
+        if (unit == "ms") {
+            total += number;
+        } else if (unit == "s") {
+            total += number * 1000;
+        } else if (unit == "m") {
+            total += number * 60'000;
+        } else if (unit == "h") {
+            total += number * 3'600'000;
+        } else {
+            return refused();
+        }
+    }
+    if (total <= 0) return refused();
+    return Millis(total);
+}
+
+Result<std::size_t> parse_size(std::string_view flag, const std::string& text) {
+    std::string_view digits = text;
+    std::size_t factor = 1;
+    constexpr std::pair<std::string_view, std::size_t> kUnits[] = {
+        {"Ki", 1U << 10}, {"Mi", 1U << 20}, {"Gi", 1U << 30}};
+    for (const auto& [unit, bytes] : kUnits) {
+        if (digits.ends_with(unit)) {
+            factor = bytes;
+            digits.remove_suffix(unit.size());
+            break;
+        }
+    }
+    const auto number = to_number<std::uint32_t>(digits);
+    if (!number || *number == 0) {
+        return bad_value(flag, text, "a size such as 1048576, 64Mi or 1Gi");
+    }
+    return std::size_t{*number} * factor;
+}
+
+Status check_policy(std::string_view flag, const std::string& policy) {
+    if (policy == "binpack" || policy == "spread" || policy == "random") return ok_status();
+    if (policy.starts_with("random:") && to_number<std::uint64_t>(std::string_view(policy).substr(7))) {
+        return ok_status();
+    }
+    return bad_value(flag, policy, "a policy (binpack, spread, random or random:SEED)");
+}
+
+Status check_listen(const std::string& listen) {
+    const std::size_t colon = listen.rfind(':');
+    if (colon != std::string::npos &&
+        to_number<std::uint16_t>(std::string_view(listen).substr(colon + 1))) {
+        return ok_status();
+    }
+    return bad_value("listen", listen, "an address such as 127.0.0.1:39999, [::1]:39999 or :39999");
+}
+
+// Go's flag package takes -name and --name alike; CLI11 does not.
+std::vector<std::string> with_long_dashes(const std::vector<std::string>& arguments) {
+    std::vector<std::string> out;
+    out.reserve(arguments.size());
+    bool verbatim = false;
+    for (const std::string& argument : arguments) {
+        verbatim = verbatim || argument == "--";
+        const bool single = !verbatim && argument.size() > 1 && argument[0] == '-' &&
+                            argument[1] != '-' && (argument[1] < '0' || argument[1] > '9');
+        if (argument == "-h") {
+            out.emplace_back("--help");
+        } else {
+            out.push_back(single ? "-" + argument : argument);
+        }
+    }
+    return out;
+}
+
+// The text of every flag before it is checked.
+struct RawFlags {
+    std::string kubeconfig, listen, policy = "binpack", priority, tls_cert, tls_key, tls_client_ca;
+    std::string lease_duration = "2s", renew_deadline = "1500ms", retry_period = "400ms";
+    std::string reservation_ttl = "30s", bind_timeout = "4s", max_body = "256Mi";
+    std::string max_connections = "256", log_level, log_format = "logfmt", verbosity;
+    std::map<std::string, std::string, std::less<>> klog;
+};
+
+constexpr const char* kFooter =
+    "\nEnvironment: KUBECONFIG (when --kubeconfig is absent), PORT (see --listen), THREADNESS\n"
+    "(accepted, without effect: there is no worker pool to size).\n"
+    "Flags may be written with one dash or two. Compatible with nano-gpu-scheduler v0.2/v0.3:\n"
+    "-priority is --policy; -v 4 and above is --log-level debug; klog's output flags are accepted,\n"
+    "the log goes to standard error whatever they say.\n";
+
+void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
+    app.add_option("--kubeconfig", raw.kubeconfig, "kubeconfig file; default: $KUBECONFIG, else in-cluster, else ~/.kube/config");
+    app.add_option(
+        "--listen", raw.listen,
+        "address of the HTTP server, for example 127.0.0.1:39999; default: all interfaces at $PORT, "
+        "or at 39999 when PORT is empty or not a number");
+    app.add_option("--policy", raw.policy, "binpack, spread, random or random:SEED")
+        ->default_str(raw.policy);
+    app.add_option("--priority", raw.priority, "the same as --policy (nano-gpu-scheduler)");
+    app.add_flag("--leader-elect", options.leader_elect, "bind only while holding the lease");
+    app.add_option("--lease-name", options.lease_name, "name of the lease")
+        ->default_str(options.lease_name);
+    app.add_option("--lease-namespace", options.lease_namespace, "namespace of the lease")
+        ->default_str(options.lease_namespace);
+    app.add_option("--lease-duration", raw.lease_duration, "a lease not renewed for this long is free")
+        ->default_str(raw.lease_duration);
+    app.add_option("--renew-deadline", raw.renew_deadline, "the leader steps down after this long")
+        ->default_str(raw.renew_deadline);
+    app.add_option("--retry-period", raw.retry_period, "time between attempts at the lease")
+        ->default_str(raw.retry_period);
+    app.add_option("--tls-cert", raw.tls_cert, "certificate file (PEM): serve HTTPS");
+    app.add_option("--tls-key", raw.tls_key, "key file of --tls-cert (PEM)");
+    app.add_option("--tls-client-ca", raw.tls_client_ca, "require client certificates of this CA (PEM)");
+    app.add_flag("--compat-label", options.compat_label, "also write the label nano-gpu/assume=true after a bind");
+    app.add_option("--reservation-ttl", raw.reservation_ttl, "a bind without an outcome gives its cards back after this long")
+        ->default_str(raw.reservation_ttl);
+    app.add_option("--bind-timeout", raw.bind_timeout, "time for a bind; keep it below kube-scheduler's httpTimeout")
+        ->default_str(raw.bind_timeout);
+    app.add_option("--max-body", raw.max_body, "largest request body")->default_str(raw.max_body);
+    app.add_option("--max-connections", raw.max_connections, "most connections at once")
+        ->default_str(raw.max_connections);
+    app.add_option("--log-level", raw.log_level, "debug, info, warn or error; default: info");
+    app.add_option("--log-format", raw.log_format, "logfmt or json")->default_str(raw.log_format);
+    app.add_option("--v", raw.verbosity, "klog's verbosity: 4 and above is --log-level debug");
+    app.add_flag("--print-config", options.print_config, "print the effective configuration and exit");
+    for (const std::string& name : klog_flags()) {
+        // Booleans in klog may stand alone; the others carry a value. All are without effect.
+        const bool boolean = name == "logtostderr" || name == "alsologtostderr" ||
+                             name == "skip_headers" || name == "skip_log_headers" ||
+                             name == "add_dir_header" || name == "one_output";
+        if (boolean) {
+            app.add_flag("--" + name)->group("");
+        } else {
+            app.add_option("--" + name, raw.klog[name])->group("");
+        }
+    }
+}
+
+Status apply_log_flags(const RawFlags& raw, Options& options) {
+    if (!raw.verbosity.empty()) {
+        const auto verbosity = to_number<int>(raw.verbosity);
+        if (!verbosity) return bad_value("v", raw.verbosity, "a number");
+        if (*verbosity >= kDebugVerbosity) options.log_level = log::Level::kDebug;
+    }
+    if (raw.log_level == "debug") {
+        options.log_level = log::Level::kDebug;
+    } else if (raw.log_level == "info") {
+        options.log_level = log::Level::kInfo;
+    } else if (raw.log_level == "warn") {
+        options.log_level = log::Level::kWarn;
+    } else if (raw.log_level == "error") {
+        options.log_level = log::Level::kError;
+    } else if (!raw.log_level.empty()) {
+        return bad_value("log-level", raw.log_level, "one of debug, info, warn, error");
+    }
+    if (raw.log_format == "json") {
+        options.log_format = log::Format::kJson;
+    } else if (raw.log_format != "logfmt") {
+        return bad_value("log-format", raw.log_format, "logfmt or json");
+    }
+    return ok_status();
+}
+
+Status apply_durations(const RawFlags& raw, Options& options) {
+    EG_TRY(options.lease_duration, parse_duration("lease-duration", raw.lease_duration));
+    EG_TRY(options.renew_deadline, parse_duration("renew-deadline", raw.renew_deadline));
+    EG_TRY(options.retry_period, parse_duration("retry-period", raw.retry_period));
+    EG_TRY(options.reservation_ttl, parse_duration("reservation-ttl", raw.reservation_ttl));
+    EG_TRY(options.bind_timeout, parse_duration("bind-timeout", raw.bind_timeout));
+    if (options.lease_duration < Millis(1000)) {
+        return bad_value("lease-duration", raw.lease_duration, "at least 1s (a lease counts in seconds)");
+    }
+    if (options.renew_deadline >= options.lease_duration) {
+        return bad_value("renew-deadline", raw.renew_deadline, "shorter than --lease-duration " + raw.lease_duration);
+    }
+    if (options.retry_period >= options.renew_deadline) {
+        return bad_value("retry-period", raw.retry_period, "shorter than --renew-deadline " + raw.renew_deadline);
+    }
+    if (options.reservation_ttl <= options.bind_timeout) {
+        return bad_value(
+            "reservation-ttl", raw.reservation_ttl, "longer than --bind-timeout " + raw.bind_timeout);
+    }
+    return ok_status();
+}
+
+std::string from_environment(const Environment& environment, const char* name) {
+    const auto found = environment.find(name);
+    return found == environment.end() ? std::string() : found->second;
+}
+
+Status apply_address(const RawFlags& raw, const Environment& environment, Options& options) {
+    if (!raw.listen.empty()) {
+        options.listen = raw.listen;
+        return check_listen(options.listen);
+    }
+    const auto port = to_number<std::uint16_t>(from_environment(environment, "PORT"));
+    options.listen = ":" + std::to_string(port && *port != 0 ? *port : kDefaultPort);
+    return ok_status();
+}
+
+Status apply_flags(const RawFlags& raw, const Environment& environment, Options& options) {
+    options.kubeconfig = raw.kubeconfig;
+    EG_TRY_VOID(apply_address(raw, environment, options));
+    options.policy = raw.policy;
+    EG_TRY_VOID(check_policy("policy", raw.policy));
+    if (!raw.priority.empty()) {
+        EG_TRY_VOID(check_policy("priority", raw.priority));
+        options.policy = raw.priority;
+    }
+    EG_TRY_VOID(apply_log_flags(raw, options));
+    EG_TRY_VOID(apply_durations(raw, options));
+    EG_TRY(options.max_body, parse_size("max-body", raw.max_body));
+    const auto connections = to_number<int>(raw.max_connections);
+    if (!connections || *connections < 1) {
+        return bad_value("max-connections", raw.max_connections, "a number above 0");
+    }
+    options.max_connections = *connections;
+    options.tls_cert = raw.tls_cert;
+    options.tls_key = raw.tls_key;
+    options.tls_client_ca = raw.tls_client_ca;
+    if (options.tls_cert.empty() != options.tls_key.empty()) {
+        return Error{ErrorCode::kInvalid, "--tls-cert and --tls-key have to be given together"};
+    }
+    if (!options.tls_client_ca.empty() && options.tls_cert.empty()) {
+        return Error{ErrorCode::kInvalid, "--tls-client-ca needs --tls-cert and --tls-key"};
+    }
+    if (options.leader_elect && (options.lease_name.empty() || options.lease_namespace.empty())) {
+        return Error{ErrorCode::kInvalid, "--lease-name and --lease-namespace must not be empty"};
+    }
+    const std::string threads = from_environment(environment, "THREADNESS");
+    if (!threads.empty()) options.notes.push_back("env THREADNESS=" + threads + " has no effect");
+    return ok_status();
+}
+
+// CLI11's error as one sentence that names the flag.
+Error flag_error(const CLI::ParseError& error, const std::vector<std::string>& arguments) {
+    std::string message = error.what();
+    for (char& c : message) {
+        if (c == '\n') c = ' ';
+    }
+    if (const auto* extras = dynamic_cast<const CLI::ExtrasError*>(&error)) {
+        static_cast<void>(extras);
+        const std::size_t colon = message.rfind(": ");
+        const std::string what = colon == std::string::npos ? message : message.substr(colon + 2);
+        // CLI11 lists what it could not place, last first; the first such argument is the mistake.
+        for (const std::string& argument : arguments) {
+            if (what.find(argument) != std::string::npos) {
+                message = (argument.starts_with("-") ? "unknown flag " : "unexpected argument ") + argument;
+                break;
+            }
+        }
+    }
+    return Error{ErrorCode::kInvalid, message + " (--help lists the flags)"};
+}
+
+}  // namespace
+
+Result<ParsedOptions> parse_options(
+    const std::vector<std::string>& arguments, const Environment& environment
+) {
+    ParsedOptions parsed;
+    RawFlags raw;
+    try {
+        CLI::App app{
+            "Scheduler extender for kube-scheduler: filters, scores, preempts for and binds pods that "
+            "ask for GPUs.",
+            "edge-gpu scheduler"};
+        app.footer(kFooter);
+        declare_flags(app, raw, parsed.options);
+        const std::vector<std::string> normal = with_long_dashes(arguments);
+        std::vector<std::string> reversed(normal.rbegin(), normal.rend());
+        try {
+            app.parse(reversed);
+        } catch (const CLI::CallForHelp&) {
+            parsed.text = app.help();
+            return parsed;
+        } catch (const CLI::ParseError& error) {
+            return flag_error(error, normal);
+        }
+        for (const std::string& name : klog_flags()) {
+            if (app.count("--" + name) > 0) {
+                parsed.options.notes.push_back("--" + name + " has no effect: the log goes to standard error");
+            }
+        }
+    } catch (const std::exception& error) {
+        return Error{ErrorCode::kInternal, std::string("reading the flags: ") + error.what()};
+    }
+    EG_TRY_VOID(apply_flags(raw, environment, parsed.options));
+    if (parsed.options.print_config) parsed.text = describe(parsed.options);
+    return parsed;
+}
+
+std::string describe(const Options& options) {
+    const auto milliseconds = [](Millis value) { return std::to_string(value.count()) + "ms"; };
+    const auto text = [](const std::string& value) { return "\"" + value + "\""; };
+    constexpr const char* kLevels[] = {"debug", "info", "warn", "error", "off"};
+    const std::pair<const char*, std::string> lines[] = {
+        {"kubeconfig", options.kubeconfig.empty() ? "\"\"  # $KUBECONFIG, in-cluster or ~/.kube/config" : text(options.kubeconfig)},
+        {"listen", text(options.listen)},
+        {"policy", text(options.policy)},
+        {"leaderElect", options.leader_elect ? "true" : "false"},
+        {"leaseName", text(options.lease_name)},
+        {"leaseNamespace", text(options.lease_namespace)},
+        {"leaseDuration", milliseconds(options.lease_duration)},
+        {"renewDeadline", milliseconds(options.renew_deadline)},
+        {"retryPeriod", milliseconds(options.retry_period)},
+        {"tlsCert", text(options.tls_cert)},
+        {"tlsKey", text(options.tls_key)},
+        {"tlsClientCA", text(options.tls_client_ca)},
+        {"compatLabel", options.compat_label ? "true" : "false"},
+        {"reservationTTL", milliseconds(options.reservation_ttl)},
+        {"bindTimeout", milliseconds(options.bind_timeout)},
+        {"maxBody", std::to_string(options.max_body)},
+        {"maxConnections", std::to_string(options.max_connections)},
+        {"logLevel", kLevels[static_cast<int>(options.log_level)]},
+        {"logFormat", options.log_format == log::Format::kJson ? "json" : "logfmt"},
+    };
+    std::string out;
+    for (const auto& [key, value] : lines) out += std::string(key) + ": " + value + "\n";
+    return out;
+}
+
+}  // namespace egpu::scheduler

@@ -1,0 +1,381 @@
+#include "scheduler/state.h"
+
+#include <algorithm>
+
+#include "base/metrics.h"
+#include "core/policy.h"
+
+namespace egpu::scheduler {
+namespace {
+
+constexpr Duration kGraveTime = Seconds(60);    // longer than any answer can be on its way
+constexpr Duration kDoubtAfter = Seconds(2);    // a bind in doubt is looked up after this long
+constexpr Duration kLookAgain = Seconds(5);
+
+constexpr std::string_view kNoCards = "node has no GPU";
+
+metrics::Histogram lock_time(const char* call) {
+    return metrics::histogram(
+        "edge_gpu_scheduler_lock_seconds",
+        "Time for which a call held the ledger's lock.",
+        {1e-6, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1},
+        {{"call", call}}
+    );
+}
+
+// kube-scheduler 1.21 uses the text as a format string.
+std::string without_percent_signs(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        if (c == '%') {
+            out += " percent";
+        } else {
+            out += c;
+        }
+    }
+    return out;
+}
+
+std::string_view intern(FilterOutcome& outcome, std::string_view text) {
+    const auto known = outcome.texts.find(text);
+    if (known != outcome.texts.end()) return *known;
+    return *outcome.texts.emplace(text).first;
+}
+
+core::PodIdentity identity(const PodFacts& pod) {
+    return {pod.uid, pod.ns, pod.name};
+}
+
+}  // namespace
+
+class State::Hold {
+  public:
+    Hold(std::mutex& mutex, metrics::Histogram& time) : lock_(mutex), time_(time) {}
+    ~Hold() {
+        time_.observe(std::chrono::duration<double>(MonoClock::now() - since_).count());
+    }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+  private:
+    std::lock_guard<std::mutex> lock_;
+    metrics::Histogram& time_;
+    TimePoint since_ = MonoClock::now();
+};
+
+State::State(StateOptions options) : options_(options), ledger_(options.ledger) {}
+
+// --- the cluster's truth ---
+
+void State::upsert_node(std::string_view name, const core::NodeInventory& inventory) {
+    static auto time = lock_time("node");
+    const Hold hold(mutex_, time);
+    ledger_.upsert_node(name, inventory);
+}
+
+void State::remove_node(std::string_view name) {
+    const std::lock_guard lock(mutex_);
+    ledger_.remove_node(name);
+}
+
+bool State::buried(std::string_view uid) const {
+    return buried_.contains(core::stable_key(uid));
+}
+
+void State::bury(std::string_view uid, TimePoint now) {
+    const std::uint64_t key = core::stable_key(uid);
+    if (buried_.insert(key).second) graves_.push_back({now + kGraveTime, key});
+}
+
+void State::forget(std::string_view uid) {
+    const std::string key(uid);
+    ledger_.remove_pod(uid);
+    pending_.erase(key);
+    unconfirmed_.erase(key);
+    if (!priorities_.empty()) priorities_.erase(core::stable_key(uid));
+}
+
+void State::upsert_pod(PodFacts pod, TimePoint now) {
+    if (pod.uid.empty() || (!pod.terminal && !pod.asks_for_gpu())) return;
+    static auto time = lock_time("pod");
+    const Hold hold(mutex_, time);
+    if (buried(pod.uid)) return;
+    if (pod.terminal) {
+        forget(pod.uid);
+        bury(pod.uid, now);
+        return;
+    }
+    if (pod.node.empty()) {
+        const auto known = ledger_.pod(pod.uid);
+        if (known && !known->reserved) return;
+        std::string uid = pod.uid;
+        pending_.insert_or_assign(std::move(uid), std::move(pod));
+        return;
+    }
+    pending_.erase(pod.uid);
+    unconfirmed_.erase(pod.uid);
+    if (pod.priority != 0) priorities_[core::stable_key(pod.uid)] = pod.priority;
+    ledger_.upsert_pod(
+        {identity(pod), std::move(pod.node), std::move(pod.request), std::move(pod.placement)}
+    );
+}
+
+void State::remove_pod(std::string_view uid, TimePoint now) {
+    if (uid.empty()) return;
+    static auto time = lock_time("pod");
+    const Hold hold(mutex_, time);
+    forget(uid);
+    bury(uid, now);
+}
+
+// --- questions ---
+
+FilterOutcome State::filter(const k8s::ExtenderArgs& args, const PodFacts& pod) const {
+    FilterOutcome outcome;
+    const auto count = static_cast<std::uint32_t>(args.nodes.size());
+    outcome.fitting.reserve(count);
+    if (!pod.asks_for_gpu()) {
+        for (std::uint32_t i = 0; i < count; ++i) outcome.fitting.push_back(i);
+        return outcome;
+    }
+    if (!pod.request_error.empty()) {
+        const auto text = intern(outcome, without_percent_signs(pod.request_error));
+        for (std::uint32_t i = 0; i < count; ++i) outcome.failed.push_back({i, text, true});
+        return outcome;
+    }
+    static auto time = lock_time("filter");
+    const Hold hold(mutex_, time);
+    const auto held = ledger_.pod(pod.uid);
+    const bool bound = held && !held->reserved;
+    core::Query query = ledger_.query(pod.request, pod.uid);
+    std::string_view last_reason;
+    std::string_view last_text;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        const std::string_view name = args.nodes[i];
+        if (bound) {
+            if (name == held->node) {
+                outcome.fitting.push_back(i);
+            } else {
+                outcome.failed.push_back(
+                    {i, intern(outcome, "the pod is bound to node " + held->node), true}
+                );
+            }
+            continue;
+        }
+        const auto node = ledger_.find_node(name);
+        if (!node) {
+            outcome.failed.push_back({i, intern(outcome, kNoCards), true});
+            continue;
+        }
+        const core::Verdict verdict = ledger_.fits(*node, query);
+        if (verdict.fits) {
+            outcome.fitting.push_back(i);
+        } else {
+            if (verdict.reason.data() != last_reason.data()) {  // texts live in the query
+                last_reason = verdict.reason;
+                last_text = intern(outcome, without_percent_signs(verdict.reason));
+            }
+            outcome.failed.push_back({i, last_text, verdict.permanent});
+        }
+    }
+    return outcome;
+}
+
+std::vector<int> State::scores(const k8s::ExtenderArgs& args, const PodFacts& pod) const {
+    std::vector<int> scores(args.nodes.size(), 0);
+    if (pod.request.empty() || !pod.request_error.empty()) return scores;
+    static auto time = lock_time("priorities");
+    const Hold hold(mutex_, time);
+    core::Query query = ledger_.query(pod.request, pod.uid);
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+        scores[i] = std::clamp(ledger_.score(args.nodes[i], query), 0, core::kMaxScore);
+    }
+    return scores;
+}
+
+bool State::fits_without(
+    const PodFacts& pod, std::string_view node, std::span<const std::string_view> victims
+) const {
+    if (!pod.request_error.empty()) return false;
+    if (pod.request.empty()) return true;
+    static auto time = lock_time("preempt");
+    const Hold hold(mutex_, time);
+    core::Query query = ledger_.query(pod.request, pod.uid);
+    return ledger_.fits_without(node, query, victims).fits;
+}
+
+std::vector<State::Resident> State::residents(std::string_view node) const {
+    const std::lock_guard lock(mutex_);
+    std::set<std::string> uids;
+    if (const auto info = ledger_.node(node)) {
+        for (const core::CardInfo& card : info->cards) {
+            for (const core::HolderInfo& holder : card.holders) {
+                if (!holder.reserved) uids.insert(holder.uid);
+            }
+        }
+    }
+    std::vector<Resident> out;
+    for (const std::string& uid : uids) {
+        if (unconfirmed_.contains(uid)) continue;
+        const auto priority = priorities_.find(core::stable_key(uid));
+        out.push_back({uid, priority == priorities_.end() ? 0 : priority->second});
+    }
+    return out;
+}
+
+// --- bind ---
+
+std::optional<PodFacts> State::pending(std::string_view uid) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = pending_.find(std::string(uid));
+    if (found == pending_.end()) return std::nullopt;
+    return found->second;
+}
+
+Reservation State::reserve(const PodFacts& pod, std::string_view node, TimePoint now) {
+    static auto time = lock_time("reserve");
+    const Hold hold(mutex_, time);
+    Reservation out;
+    if (buried(pod.uid)) {
+        out.reason = "pod " + pod.key() + " is finished or deleted";
+        return out;
+    }
+    if (const auto held = ledger_.pod(pod.uid)) {
+        if (!held->reserved) {
+            out.kind = Reservation::Kind::kAlreadyBound;
+            out.node = held->node;
+            out.guessed = held->guessed;
+            out.placement = held->placement;
+            return out;
+        }
+        // A bind to another node whose outcome stayed unknown: binds of one pod come one after the
+        // other, so that one is over, and kube-scheduler has chosen anew.
+        if (held->node != node) {
+            ledger_.release_reservation(pod.uid);
+            unconfirmed_.erase(pod.uid);
+        }
+    }
+    auto placement =
+        ledger_.reserve(identity(pod), node, pod.request, now, options_.reservation_ttl);
+    if (!placement) {
+        out.reason = "node " + std::string(node) + ": " + placement.error().message;
+        return out;
+    }
+    out.kind = Reservation::Kind::kReserved;
+    out.placement = std::move(*placement);
+    return out;
+}
+
+void State::commit(
+    const PodFacts& pod, std::string_view node, const core::Placement& placement, TimePoint now
+) {
+    static auto time = lock_time("commit");
+    const Hold hold(mutex_, time);
+    if (buried(pod.uid)) return;
+    pending_.erase(pod.uid);
+    const auto held = ledger_.pod(pod.uid);
+    if (held && !held->reserved) return;  // a watch was quicker
+    if (pod.priority != 0) priorities_[core::stable_key(pod.uid)] = pod.priority;
+    ledger_.upsert_pod({identity(pod), std::string(node), pod.request, placement});
+    unconfirmed_[pod.uid] = {
+        {pod.uid, pod.ns, pod.name, std::string(node), false}, now + options_.confirm_after};
+}
+
+void State::rollback(std::string_view uid) {
+    static auto time = lock_time("rollback");
+    const Hold hold(mutex_, time);
+    ledger_.release_reservation(uid);
+    unconfirmed_.erase(std::string(uid));
+}
+
+void State::doubt(const PodFacts& pod, std::string_view node, TimePoint now) {
+    const std::lock_guard lock(mutex_);
+    const auto held = ledger_.pod(pod.uid);
+    if (!held || !held->reserved) return;
+    unconfirmed_[pod.uid] = {
+        {pod.uid, pod.ns, pod.name, std::string(node), true}, now + kDoubtAfter};
+}
+
+// --- housekeeping ---
+
+std::vector<UnconfirmedPod> State::tick(TimePoint now) {
+    static auto time = lock_time("tick");
+    const Hold hold(mutex_, time);
+    ledger_.expire(now);
+    while (!graves_.empty() && graves_.front().until <= now) {
+        buried_.erase(graves_.front().key);
+        graves_.pop_front();
+    }
+    std::vector<UnconfirmedPod> due;
+    for (auto& [uid, entry] : unconfirmed_) {
+        if (entry.due <= now) due.push_back(entry.pod);
+    }
+    return due;
+}
+
+void State::postpone(const UnconfirmedPod& pod, TimePoint now) {
+    const std::lock_guard lock(mutex_);
+    const auto found = unconfirmed_.find(pod.uid);
+    if (found == unconfirmed_.end()) return;
+    const auto held = ledger_.pod(pod.uid);
+    if (!held) {  // the reservation in doubt has expired
+        unconfirmed_.erase(found);
+        return;
+    }
+    found->second.due = now + kLookAgain;
+}
+
+// --- inspection ---
+
+std::vector<std::string> State::node_names() const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.node_names();
+}
+
+std::optional<core::NodeInfo> State::node(std::string_view name) const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.node(name);
+}
+
+std::optional<core::PodInfo> State::pod(std::string_view uid) const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.pod(uid);
+}
+
+std::vector<core::ReservationInfo> State::reservations() const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.reservations();
+}
+
+core::LedgerTotals State::totals() const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.totals();
+}
+
+std::size_t State::pending_count() const {
+    const std::lock_guard lock(mutex_);
+    return pending_.size();
+}
+
+std::vector<std::string> State::check_invariants() const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.check_invariants();
+}
+
+void State::publish_gauges() const {
+    const core::LedgerTotals totals = this->totals();
+    const auto gauge = [](const char* name, const char* help, double value) {
+        metrics::gauge(name, help).set(value);
+    };
+    gauge("edge_gpu_scheduler_nodes", "GPU nodes known.", static_cast<double>(totals.nodes));
+    gauge("edge_gpu_scheduler_cards", "Cards known.", static_cast<double>(totals.cards));
+    gauge("edge_gpu_scheduler_cards_healthy", "Healthy cards.", static_cast<double>(totals.healthy_cards));
+    gauge("edge_gpu_scheduler_cards_empty", "Healthy cards that nobody holds.", static_cast<double>(totals.empty_cards));
+    gauge("edge_gpu_scheduler_pods", "Bound pods that hold cards.", static_cast<double>(totals.pods));
+    gauge("edge_gpu_scheduler_pods_pending", "Unassigned GPU pods.", static_cast<double>(pending_count()));
+    gauge("edge_gpu_scheduler_pods_unplaced", "Bound pods without a valid placement.", static_cast<double>(totals.unplaced_pods));
+    gauge("edge_gpu_scheduler_reservations", "Binds in flight or in doubt.", static_cast<double>(totals.reservations));
+    gauge("edge_gpu_scheduler_used_percent", "Percent used, summed over all cards.", static_cast<double>(totals.used_percent));
+}
+
+}  // namespace egpu::scheduler

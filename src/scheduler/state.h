@@ -1,0 +1,142 @@
+// State: the one owner of the ledger and its mutex. The watches write the cluster's truth into it,
+// filter, priorities and preempt ask it, bind reserves in it. Every call takes the lock once, does
+// no I/O, and returns plain copies. Thread-safe.
+//
+// Pods are added by the watch, by a bind's read-back and by the list after a change of leader; a
+// removed UID is remembered for a while, so that an older answer cannot bring the pod back.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "core/ledger.h"
+#include "k8s/extender.h"
+#include "scheduler/pod_facts.h"
+
+namespace egpu::scheduler {
+
+struct StateOptions {
+    core::LedgerOptions ledger;
+    Duration reservation_ttl = Seconds(30);  // of a bind whose outcome is not known
+    Duration confirm_after = Seconds(3);     // a bound pod that no watch showed by then is looked up
+};
+
+// What filter says about each candidate, by position in args.nodes.
+struct FilterOutcome {
+    std::vector<std::uint32_t> fitting;
+    std::vector<k8s::FailedNode> failed;  // messages live in `texts`
+    std::set<std::string, std::less<>> texts;
+};
+
+// The cards a bind may write, or why there are none.
+struct Reservation {
+    enum class Kind { kReserved, kAlreadyBound, kRefused };
+    Kind kind = Kind::kRefused;
+    core::Placement placement;  // kReserved, kAlreadyBound
+    std::string node;           // kAlreadyBound: where
+    bool guessed = false;       // kAlreadyBound: the pod carries no (valid) placement
+    std::string reason;         // kRefused
+};
+
+// A pod whose binding was written or is in doubt, and which no watch has shown yet.
+struct UnconfirmedPod {
+    std::string uid;
+    std::string ns;
+    std::string name;
+    std::string node;
+    bool in_doubt = false;
+};
+
+class State {
+  public:
+    explicit State(StateOptions options);
+
+    // --- the cluster's truth ---
+    void upsert_node(std::string_view name, const core::NodeInventory& inventory);
+    void remove_node(std::string_view name);
+    // Pods without a GPU are forgotten at once. An unassigned pod never undoes a binding: bindings
+    // are for good, so such news is old.
+    void upsert_pod(PodFacts pod, TimePoint now);
+    void remove_pod(std::string_view uid, TimePoint now);
+
+    // --- questions ---
+    FilterOutcome filter(const k8s::ExtenderArgs& args, const PodFacts& pod) const;
+    std::vector<int> scores(const k8s::ExtenderArgs& args, const PodFacts& pod) const;
+    // Would `pod` fit on `node` if `victims` were gone?
+    bool fits_without(
+        const PodFacts& pod, std::string_view node, std::span<const std::string_view> victims
+    ) const;
+    struct Resident {
+        std::string uid;
+        std::int64_t priority = 0;
+    };
+    // Pods on `node` that the watch has shown bound there and that hold cards, in UID order.
+    std::vector<Resident> residents(std::string_view node) const;
+
+    // --- bind ---
+    // A GPU pod that the watch has shown and that is not bound; nullopt when it is not known.
+    std::optional<PodFacts> pending(std::string_view uid) const;
+    Reservation reserve(const PodFacts& pod, std::string_view node, TimePoint now);
+    // The binding is written. Does nothing when the pod is gone meanwhile.
+    void commit(
+        const PodFacts& pod, std::string_view node, const core::Placement& placement, TimePoint now
+    );
+    void rollback(std::string_view uid);
+    // The outcome is unknown: the reservation stays until it is looked up or expires.
+    void doubt(const PodFacts& pod, std::string_view node, TimePoint now);
+
+    // --- housekeeping ---
+    // Drops expired reservations; returns pods that are due to be looked up with the API server.
+    std::vector<UnconfirmedPod> tick(TimePoint now);
+    // Look the pod up again later (the API server did not answer).
+    void postpone(const UnconfirmedPod& pod, TimePoint now);
+
+    // --- inspection ---
+    std::vector<std::string> node_names() const;
+    std::optional<core::NodeInfo> node(std::string_view name) const;
+    std::optional<core::PodInfo> pod(std::string_view uid) const;
+    std::vector<core::ReservationInfo> reservations() const;
+    core::LedgerTotals totals() const;
+    std::size_t pending_count() const;
+    std::vector<std::string> check_invariants() const;
+    // Gauges of the ledger's size, for a scrape.
+    void publish_gauges() const;
+
+  private:
+    struct Unconfirmed {
+        UnconfirmedPod pod;
+        TimePoint due;
+    };
+    class Hold;  // the lock, timed
+
+    bool buried(std::string_view uid) const;
+    void bury(std::string_view uid, TimePoint now);
+    void forget(std::string_view uid);
+
+    StateOptions options_;
+    mutable std::mutex mutex_;
+    core::Ledger ledger_;
+    std::unordered_map<std::string, PodFacts> pending_;           // by UID; GPU pods only
+    std::unordered_map<std::string, Unconfirmed> unconfirmed_;    // by UID
+    std::unordered_map<std::uint64_t, std::int64_t> priorities_;  // by key of the UID; none: 0
+    struct Grave {
+        TimePoint until;
+        std::uint64_t key;
+    };
+    std::deque<Grave> graves_;  // in order of time
+    std::unordered_set<std::uint64_t> buried_;
+};
+
+}  // namespace egpu::scheduler

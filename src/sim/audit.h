@@ -1,0 +1,90 @@
+// Is everything as it must be? Looks at one cluster from all sides at once (API server, kubelets,
+// containers' environment, extender's /status, simulated cards) and names every contradiction.
+//
+// Two questions: unsafe() must be empty at any instant, also in the middle of crashes; what
+// disagrees() says must vanish once nothing moves. Both are pure functions of a ClusterView.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/result.h"
+#include "base/stop.h"
+#include "core/card.h"
+#include "core/placement.h"
+#include "core/request.h"
+#include "testing/kubelet/kubelet.h"
+
+namespace egpu::sim {
+
+class Cluster;
+
+// A pod as the API server has it.
+struct PodView {
+    std::string uid;
+    std::string key;  // namespace/name
+    std::string node;
+    std::string phase;
+    std::string reason;   // of status, or of PodScheduled=False
+    std::string message;  // likewise
+    bool deleting = false;
+    core::PodRequest request;
+    std::string request_error;  // the request is not valid: no GPU will ever be given
+    std::optional<core::Placement> placement;
+    std::string placement_error;
+
+    bool terminal() const { return phase == "Succeeded" || phase == "Failed"; }
+    bool holds_cards() const { return !node.empty() && !terminal() && !request.empty(); }
+};
+
+struct NodeView {
+    std::string name;
+    std::vector<core::Card> cards;  // as the simulated hardware has them
+    std::map<std::string, bool> healthy;  // by UUID, as the agent publishes
+    std::map<std::string, std::int64_t> allocatable;  // the kubelet's
+    std::vector<testing::PodStatus> pods;             // the kubelet's
+};
+
+struct ClusterView {
+    std::vector<PodView> pods;
+    std::vector<NodeView> nodes;
+    std::optional<json::value> extender;  // /status; nullopt when it does not answer
+    std::string extender_error;
+};
+
+// `ask_extender`: without it only what is in this process is looked at (fast).
+ClusterView look_at(const Cluster& cluster, bool ask_extender);
+
+PodView pod_view(const json::value& pod);
+
+// No card above 100 percent, by the annotations and by what running containers were given; no
+// bound GPU pod and no running GPU container without its placement.
+std::vector<std::string> unsafe(const ClusterView& view);
+
+// Annotation = environment = the cards of the kubelet's device IDs, for every container; kubelets
+// and API server know the same pods; the extender's account equals the annotations, without
+// reservations or guesses; devices are withdrawn exactly where a card is used through the other
+// resource (so nothing leaks). Pods that wait for room are no contradiction.
+std::vector<std::string> disagrees(const ClusterView& view);
+
+// Polls until unsafe() and disagrees() are empty. The error lists what is left after `timeout`; an
+// unsafe view fails at once.
+Status settle(Cluster& cluster, Duration timeout, const StopToken& stop);
+
+// Percent of each card (by UUID) that the containers of one pod hold: the peak over init
+// containers, sidecars and containers. `placed`: by container, the cards and percents.
+using CardPercents = std::map<std::string, int>;
+CardPercents pod_use(
+    const core::PodRequest& request,
+    const std::map<std::string, std::vector<core::CardShare>>& placed
+);
+
+// The UUIDs in NVIDIA_VISIBLE_DEVICES; empty for "void", "none" and when it is not set.
+std::vector<std::string> visible_devices(const testing::ContainerStatus& container);
+
+}  // namespace egpu::sim

@@ -1,0 +1,221 @@
+#include "sim/demo.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "sim/audit.h"
+#include "sim/cluster.h"
+#include "sim/demo_options.h"
+#include "sim/demo_pods.h"
+#include "sim/picture.h"
+#include "sim/table.h"
+
+namespace egpu::sim {
+
+namespace {
+
+constexpr Duration kLookEvery = Millis(200);
+
+std::vector<NodeSpec> demo_nodes() {
+    return {
+        {"edge-t4", "t4", testing::Dialect::k1_21, {{kLabelSite, "edge"}}},
+        {"edge-a10", "a10", testing::Dialect::k1_34, {{kLabelSite, "factory"}}},
+        {"dc-h100", "h100", testing::Dialect::k1_34, {{kLabelSite, "data-centre"}}}};
+}
+
+// A closed terminal ends the demo in order, too.
+void hang_up_as_terminate() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    std::thread([set] {
+        int number = 0;
+        if (::sigwait(&set, &number) == 0) ::kill(::getpid(), SIGTERM);
+    }).detach();
+}
+
+TableStyle style_of_terminal() {
+    TableStyle style;
+    style.color = ::isatty(STDOUT_FILENO) == 1;
+    winsize size{};
+    if (style.color && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 60) {
+        style.width = size.ws_col;
+    } else {
+        style.width = 140;
+    }
+    return style;
+}
+
+void print(const std::string& text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+}
+
+Status apply(Cluster& cluster, const std::vector<DemoPod>& pods, int wave) {
+    for (const DemoPod& pod : pods) {
+        if (pod.wave != wave) continue;
+        auto made = cluster.api().create(pod.manifest);
+        if (!made) return made.error().wrap("pod " + pod.name);
+    }
+    return ok_status();
+}
+
+// What is not (yet) as it must be, for the pods of the waves so far.
+std::vector<std::string> unmet(const ClusterView& view, const std::vector<DemoPod>& pods, int wave) {
+    std::vector<std::string> out;
+    for (const DemoPod& pod : pods) {
+        if (pod.wave > wave) continue;
+        const PodView* found = nullptr;
+        for (const PodView& p : view.pods) {
+            if (p.key == "default/" + pod.name) found = &p;
+        }
+        const std::string problem = found == nullptr ? "is not there" : pod.check(*found, view);
+        if (!problem.empty()) out.push_back(pod.name + " (" + pod.about + ") " + problem);
+    }
+    return out;
+}
+
+Status wait_for_pods(
+    Cluster& cluster, const std::vector<DemoPod>& pods, int wave, Duration timeout, const StopToken& stop
+) {
+    const TimePoint until = MonoClock::now() + timeout;
+    while (true) {
+        auto problems = cluster.crashed();
+        const bool dead = !problems.empty();
+        if (!dead) problems = unmet(look_at(cluster, false), pods, wave);
+        if (problems.empty()) return ok_status();
+        if (dead || MonoClock::now() >= until) {
+            std::string text = "not as it must be:";
+            for (const std::string& p : problems) text += "\n  " + p;
+            return Error{ErrorCode::kInternal, text};
+        }
+        if (stop.wait_for(Millis(20))) return Error{ErrorCode::kStopped, "stopped"};
+    }
+}
+
+Status delete_all(Cluster& cluster, Duration timeout, const StopToken& stop) {
+    for (const json::value& pod : cluster.api().list("pods")) {
+        const std::string ns(json::get_string(pod, {"metadata", "namespace"}));
+        const std::string name(json::get_string(pod, {"metadata", "name"}));
+        const Status gone = cluster.api().remove({"pods", ns, name});
+        if (!gone && gone.error().code != ErrorCode::kNotFound) return gone;
+    }
+    const TimePoint until = MonoClock::now() + timeout;
+    while (cluster.api().count("pods") > 0) {
+        if (MonoClock::now() >= until) {
+            return Error{
+                ErrorCode::kDeadline,
+                std::to_string(cluster.api().count("pods")) + " deleted pods have not ended"};
+        }
+        if (stop.wait_for(Millis(20))) return Error{ErrorCode::kStopped, "stopped"};
+    }
+    return settle(cluster, timeout, stop);
+}
+
+// The script of --once.
+Status run_script(Cluster& cluster, const std::vector<DemoPod>& pods, const StopToken& stop) {
+    for (const int wave : {0, 1, 2}) {
+        EG_TRY_VOID(apply(cluster, pods, wave));
+        EG_TRY_VOID(wait_for_pods(cluster, pods, wave, Seconds(30), stop));
+    }
+    const Status settled = settle(cluster, Seconds(40), stop);
+    const ClusterPicture picture = picture_of(look_at(cluster, false));
+    const TableStyle style = style_of_terminal();
+    print("\n" + render_cards(picture, style) + "\n" + render_pods(picture, style) + "\n");
+    EG_TRY_VOID(settled);
+    auto checked = delete_all(cluster, Seconds(40), stop);
+    if (!checked) return checked.error().wrap("after deleting all pods");
+    print("All pods were as they had to be; all deleted, every card is free again.\n");
+    return ok_status();
+}
+
+std::string how_to_use(const Cluster& cluster) {
+    return "In another terminal:\n\n  export KUBECONFIG=" + cluster.kubeconfig().string() +
+           "\n  kubectl get pods -o wide\n\nLogs: " + cluster.log_folder().string() +
+           "   Ctrl-C ends the demo and removes everything.\n";
+}
+
+// Redraws on change until stopped. Pods of later waves follow as soon as the earlier ones run.
+Status run_live(Cluster& cluster, const std::vector<DemoPod>& pods, const StopToken& stop) {
+    std::string shown;
+    int wave = 0;
+    EG_TRY_VOID(apply(cluster, pods, wave));
+    const TimePoint started = MonoClock::now();
+    while (true) {
+        const auto dead = cluster.crashed();
+        if (!dead.empty()) return Error{ErrorCode::kInternal, dead.front()};
+        const ClusterView view = look_at(cluster, false);
+        const bool patience_over = MonoClock::now() - started > Seconds(15);
+        if (wave < 2 && (patience_over || unmet(view, pods, wave).empty())) {
+            EG_TRY_VOID(apply(cluster, pods, ++wave));
+        }
+        const TableStyle style = style_of_terminal();
+        const ClusterPicture picture = picture_of(view);
+        std::string text = render_cards(picture, style) + "\n" + render_pods(picture, style) + "\n";
+        for (const std::string& line : unsafe(view)) text += "UNSAFE: " + line + "\n";
+        if (text != shown) {
+            print((style.color ? "\x1b[H\x1b[2J\x1b[3J" : "\n") + text + how_to_use(cluster));
+            shown = std::move(text);
+        }
+        if (stop.wait_for(kLookEvery)) return ok_status();
+    }
+}
+
+}  // namespace
+
+int run_demo(int argc, char** argv) {
+    auto options = parse_demo_options(argc, argv);
+    if (!options) {
+        std::fprintf(stderr, "edge-gpu demo: %s\n", options.error().message.c_str());
+        return 2;
+    }
+    if (!options->help.empty()) {
+        print(options->help);
+        return 0;
+    }
+    hang_up_as_terminate();
+    const StopToken stop = stop_on_signals();
+    // The embedded peers would write into the table.
+    log::configure("demo", log::Level::kError, log::Format::kLogfmt);
+
+    ClusterOptions cluster_options;
+    cluster_options.nodes = demo_nodes();
+    cluster_options.nvml_library = options->nvml_library;
+    cluster_options.keep_folder = options->keep_folder;
+    cluster_options.log_folder = options->log_folder;
+    cluster_options.api_port = options->port;
+    cluster_options.tls = options->tls;
+    cluster_options.policy = options->policy;
+    cluster_options.node_cache_capable = options->cache_mode == "names";
+    const TimePoint begin = MonoClock::now();
+    auto cluster = Cluster::start(std::move(cluster_options), stop);
+    if (!cluster) {
+        if (cluster.error().code == ErrorCode::kStopped) return 0;
+        std::fprintf(stderr, "edge-gpu demo: %s\n", cluster.error().message.c_str());
+        return 1;
+    }
+    const auto took = std::chrono::duration_cast<Millis>(MonoClock::now() - begin).count();
+    print("Three nodes with 14 simulated cards are up after " + std::to_string(took) + " ms.\n");
+    const std::vector<DemoPod> pods = demo_pods();
+    if (options->once) print("export KUBECONFIG=" + (*cluster)->kubeconfig().string() + "\n");
+    const Status done = options->once ? run_script(**cluster, pods, stop) : run_live(**cluster, pods, stop);
+    (*cluster)->stop();
+    if (options->keep_folder) print("Kept: " + (*cluster)->folder().string() + "\n");
+    if (!done) {
+        std::fprintf(stderr, "edge-gpu demo: %s\n", done.error().message.c_str());
+        return 1;
+    }
+    return 0;
+}
+
+}  // namespace egpu::sim

@@ -1,0 +1,488 @@
+#include "sim/kube_scheduler.h"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "k8s/events.h"
+#include "k8s/watch.h"
+#include "sim/scheduler_cache.h"
+
+namespace egpu::sim {
+
+namespace {
+
+constexpr Duration kWriteDeadline = Seconds(5);
+
+// The outcome of looking for a node.
+struct Search {
+    NodeList feasible;
+    std::map<std::string, std::string> reasons;  // of the others
+    std::set<std::string> unresolvable;          // those where no eviction helps
+};
+
+}  // namespace
+
+class KubeScheduler::Impl {
+  public:
+    Impl(k8s::Client client, KubeSchedulerOptions options, std::unique_ptr<ExtenderCaller> extender)
+        : client_(client.with_user_agent("kube-scheduler")),
+          options_(std::move(options)),
+          extender_(std::move(extender)),
+          events_(client_, event_options()),
+          queue_(options_.queue),
+          random_(options_.seed) {
+        k8s::ReflectorOptions pods;
+        pods.path = "/api/v1/pods";
+        pods.field_selector = "status.phase!=Succeeded,status.phase!=Failed";
+        pods.backoff_first = Millis(50);
+        pods.backoff_most = Seconds(1);
+        k8s::ReflectorOptions nodes = pods;
+        nodes.path = "/api/v1/nodes";
+        nodes.field_selector.clear();
+        pods_watch_ = std::make_unique<k8s::Reflector>(
+            client_, pods,
+            k8s::ReflectorCallbacks{
+                [this](const json::value& pod) { pod_changed(pod); },
+                [this](std::string_view, std::string_view uid, const json::value*) {
+                    pod_gone(std::string(uid));
+                },
+                {}}
+        );
+        nodes_watch_ = std::make_unique<k8s::Reflector>(
+            client_, nodes,
+            k8s::ReflectorCallbacks{
+                [this](const json::value& node) { node_changed(node); },
+                [this](std::string_view key, std::string_view, const json::value*) {
+                    const std::scoped_lock lock(mutex_);
+                    cache_.remove_node(std::string(key));
+                },
+                {}}
+        );
+    }
+
+    void start() {
+        nodes_watch_->start();
+        pods_watch_->start();
+        cycle_thread_ = std::thread([this] { cycle_loop(); });
+        for (int i = 0; i < options_.bind_workers; ++i) {
+            bind_threads_.emplace_back([this] { bind_loop(); });
+        }
+    }
+
+    void stop() {
+        {
+            const std::scoped_lock lock(mutex_);
+            if (stopping_) return;
+            stopping_ = true;
+        }
+        stop_.request();
+        changed_.notify_all();
+        pods_watch_->stop();
+        nodes_watch_->stop();
+        if (cycle_thread_.joinable()) cycle_thread_.join();
+        for (std::thread& t : bind_threads_) t.join();
+        bind_threads_.clear();
+        events_.stop(Duration::zero());
+    }
+
+    bool synced() const { return pods_watch_->synced() && nodes_watch_->synced(); }
+
+    KubeSchedulerStats stats() const {
+        const std::scoped_lock lock(mutex_);
+        KubeSchedulerStats out = stats_;
+        out.waiting = queue_.size();
+        return out;
+    }
+
+  private:
+    using Pod = std::shared_ptr<const SchedPod>;
+
+    static k8s::EventOptions event_options() {
+        k8s::EventOptions options;
+        options.component = "default-scheduler";
+        options.rate = 100;
+        options.burst = 200;
+        return options;
+    }
+
+    // ---- what the API server says
+
+    void pod_changed(const json::value& object) {
+        auto pod = sched_pod(object);
+        if (!pod) {
+            log::warn("pod ignored", {{"why", pod.error().message}});
+            return;
+        }
+        const std::string uid = pod->uid;
+        const bool ours = pod->scheduler_name.empty() || pod->scheduler_name == options_.scheduler_name;
+        const bool pending = pod->node.empty() && ours && !pod->deleting && !pod->gated;
+        {
+            const std::scoped_lock lock(mutex_);
+            const auto now = MonoClock::now();
+            if (pending) {
+                if (cache_.node_of(uid).empty()) queue_.add(uid, pod->priority, now);
+            } else {
+                queue_.remove(uid);
+            }
+            if (cache_.upsert_pod(*std::move(pod))) queue_.cluster_event(now);
+        }
+        changed_.notify_all();
+    }
+
+    void pod_gone(const std::string& uid) {
+        {
+            const std::scoped_lock lock(mutex_);
+            queue_.remove(uid);
+            if (cache_.remove_pod(uid)) queue_.cluster_event(MonoClock::now());
+        }
+        changed_.notify_all();
+    }
+
+    void node_changed(const json::value& object) {
+        auto node = sched_node(object);
+        if (!node) {
+            log::warn("node ignored", {{"why", node.error().message}});
+            return;
+        }
+        {
+            const std::scoped_lock lock(mutex_);
+            if (cache_.upsert_node(*std::move(node))) queue_.cluster_event(MonoClock::now());
+        }
+        changed_.notify_all();
+    }
+
+    // ---- the scheduling cycle: serial
+
+    void cycle_loop() {
+        std::unique_lock lock(mutex_);
+        while (!stopping_) {
+            const auto now = MonoClock::now();
+            const auto uid = synced() ? queue_.pop(now) : std::nullopt;
+            if (!uid) {
+                const auto next = queue_.next_try();
+                const TimePoint least = now + Millis(5);  // also while the lists are not complete
+                changed_.wait_until(lock, std::max(next.value_or(now + Seconds(1)), least));
+                continue;
+            }
+            const Pod pod = cache_.pod(*uid);
+            if (pod == nullptr) {
+                queue_.remove(*uid);
+                continue;
+            }
+            ++stats_.cycles;
+            const Snapshot snapshot = cache_.snapshot();
+            const std::string nominated = cache_.nominated_node(*uid);
+            lock.unlock();
+            schedule(pod, snapshot, nominated);
+            lock.lock();
+        }
+    }
+
+    void schedule(const Pod& pod, const Snapshot& snapshot, const std::string& nominated) {
+        NodeList all = snapshot.nodes;
+        if (!nominated.empty()) {
+            // The nominated node alone first; everything again when it does not do.
+            NodeList one;
+            for (const auto& node : all) {
+                if (node->name == nominated) one.push_back(node);
+            }
+            auto search = find_feasible(*pod, one, snapshot);
+            if (search && !search->feasible.empty()) return choose(pod, search->feasible);
+        }
+        auto search = find_feasible(*pod, all, snapshot);
+        if (!search) {
+            const std::scoped_lock lock(mutex_);
+            ++stats_.extender_errors;
+        }
+        if (!search) return attempt_failed(pod, "SchedulerError", search.error().message, false);
+        if (!search->feasible.empty()) return choose(pod, search->feasible);
+        {
+            const std::scoped_lock lock(mutex_);
+            ++stats_.unschedulable;
+        }
+        std::string text = unavailable_text(all.size(), search->reasons);
+        const std::string node = preempt(*pod, *search, snapshot, nominated);
+        attempt_failed(pod, "Unschedulable", text, true, node);
+    }
+
+    Result<Search> find_feasible(const SchedPod& pod, const NodeList& nodes, const Snapshot& snapshot) {
+        Search out;
+        for (const auto& node : nodes) {
+            Misfit misfit = why_not(pod, *node, snapshot.used(node->name, pod));
+            if (misfit.reason.empty()) {
+                out.feasible.push_back(node);
+                continue;
+            }
+            out.reasons[node->name] = misfit.reason;
+            if (misfit.unresolvable) out.unresolvable.insert(node->name);
+        }
+        if (out.feasible.empty() || !extender_->interested(pod)) return out;
+        EG_TRY(const FilterAnswer answer, extender_->filter(pod, out.feasible));
+        const std::set<std::string> passed(answer.nodes.begin(), answer.nodes.end());
+        NodeList left;
+        for (const auto& node : out.feasible) {
+            if (passed.contains(node->name)) {
+                left.push_back(node);
+                continue;
+            }
+            const auto failed = answer.failed.find(node->name);
+            if (failed != answer.failed.end()) {
+                out.reasons[node->name] = failed->second;
+                continue;
+            }
+            const auto final_word = answer.unresolvable.find(node->name);
+            // A node in neither map counts as unresolvable, without a reason (1.32 and later).
+            if (final_word != answer.unresolvable.end()) {
+                out.reasons[node->name] = final_word->second;
+            }
+            out.unresolvable.insert(node->name);
+        }
+        out.feasible = std::move(left);
+        return out;
+    }
+
+    void choose(const Pod& pod, const NodeList& feasible) {
+        std::string node = feasible.front()->name;
+        if (feasible.size() > 1) {
+            std::map<std::string, std::int64_t> scores;
+            if (extender_->interested(*pod)) {
+                // An error here is ignored by kube-scheduler: all scores count as zero.
+                if (auto answer = extender_->prioritize(*pod, feasible)) scores = *std::move(answer);
+            }
+            std::int64_t best = 0;
+            int equals = 0;
+            for (const auto& candidate : feasible) {
+                const std::int64_t score = scores[candidate->name];
+                if (equals > 0 && score < best) continue;
+                equals = equals > 0 && score == best ? equals + 1 : 1;
+                best = score;
+                if (equals == 1 || random_.below(static_cast<std::uint64_t>(equals)) == 0) {
+                    node = candidate->name;
+                }
+            }
+        }
+        {
+            const std::scoped_lock lock(mutex_);
+            cache_.assume(pod->uid, node);
+            binds_.emplace_back(pod, node);
+        }
+        changed_.notify_all();
+    }
+
+    // ---- binding: beside the next pod's cycle
+
+    void bind_loop() {
+        std::unique_lock lock(mutex_);
+        while (!stopping_) {
+            if (binds_.empty()) {
+                changed_.wait(lock);
+                continue;
+            }
+            const auto [pod, node] = std::move(binds_.front());
+            binds_.pop_front();
+            lock.unlock();
+            const Status bound = bind(*pod, node);
+            if (bound) {
+                events_.record(
+                    reference(*pod), k8s::EventType::kNormal, "Scheduled",
+                    "Successfully assigned " + pod->key() + " to " + node
+                );
+            } else {
+                unbind(pod, bound.error());
+            }
+            lock.lock();
+            if (bound) ++stats_.bound;
+        }
+    }
+
+    Status bind(const SchedPod& pod, const std::string& node) {
+        if (extender_->interested(pod)) return extender_->bind(pod, node);
+        k8s::Call call(MonoClock::now() + kWriteDeadline);
+        call.stop = &stop_token_;
+        return client_.bind_pod(pod.ns, pod.name, pod.uid, node, {}, call);
+    }
+
+    void unbind(const Pod& pod, const Error& error) {
+        {
+            const std::scoped_lock lock(mutex_);
+            ++stats_.bind_errors;
+            cache_.forget(pod->uid);
+            // What it had assumed is free again.
+            queue_.cluster_event(MonoClock::now());
+        }
+        attempt_failed(pod, "SchedulerError", "binding rejected: " + error.message, false);
+    }
+
+    // ---- failures and preemption
+
+    void attempt_failed(
+        const Pod& pod,
+        const std::string& reason,
+        const std::string& text,
+        bool wait_for_event,
+        const std::string& nominated = ""
+    ) {
+        {
+            const std::scoped_lock lock(mutex_);
+            const Pod now = cache_.pod(pod->uid);
+            if (now == nullptr || !now->node.empty()) {
+                // Deleted meanwhile, or bound after all although the answer got lost.
+                queue_.remove(pod->uid);
+                return;
+            }
+            if (!nominated.empty()) cache_.nominate(pod->uid, nominated);
+            queue_.failed(pod->uid, wait_for_event && nominated.empty(), MonoClock::now());
+        }
+        changed_.notify_all();
+        events_.record(reference(*pod), k8s::EventType::kWarning, "FailedScheduling", text);
+        if (pod->condition == reason + " " + text && nominated.empty()) return;
+        json::object status{
+            {"conditions",
+             json::array{
+                 {{"type", "PodScheduled"},
+                  {"status", "False"},
+                  {"reason", reason},
+                  {"message", text}}}}};
+        if (!nominated.empty()) status["nominatedNodeName"] = nominated;
+        const json::value patch{{"metadata", {{"uid", pod->uid}}}, {"status", std::move(status)}};
+        k8s::Call call(MonoClock::now() + kWriteDeadline);
+        call.stop = &stop_token_;
+        auto done = client_.patch(
+            k8s::pod_path(pod->ns, pod->name) + "/status", patch, k8s::PatchType::kStrategic, call
+        );
+        if (!done) log::debug("status not written", {{"pod", pod->key()}, {"why", done.error().message}});
+    }
+
+    // The node that was made room on (its victims are being deleted), or "".
+    std::string preempt(
+        const SchedPod& pod, const Search& search, const Snapshot& snapshot, const std::string& nominated
+    ) {
+        if (!pod.preempts) return "";
+        if (!nominated.empty()) {
+            // Its earlier victims may still be on their way out: wait for them.
+            const auto here = snapshot.pods.find(nominated);
+            if (here != snapshot.pods.end()) {
+                for (const auto& p : here->second) {
+                    if (p->deleting && p->priority < pod.priority) return "";
+                }
+            }
+        }
+        std::set<std::string> candidates;
+        for (const auto& [node, reason] : search.reasons) {
+            if (!search.unresolvable.contains(node)) candidates.insert(node);
+        }
+        Victims victims = find_victims(pod, snapshot, candidates);
+        if (victims.empty()) return "";
+        if (extender_->config().preempt && extender_->interested(pod)) {
+            auto answer = extender_->preempt(pod, victims);
+            if (!answer) {
+                const std::scoped_lock lock(mutex_);
+                ++stats_.extender_errors;
+                return "";
+            }
+            victims = narrowed(victims, *answer, snapshot);
+        }
+        const auto node = least_harm(victims);
+        if (!node) return "";
+        for (const auto& victim : victims[*node]) evict(*victim, pod, *node);
+        const std::scoped_lock lock(mutex_);
+        ++stats_.preemptions;
+        return *node;
+    }
+
+    // The extender's answer as pods; it may name any pod of the node, or leave nodes out.
+    static Victims narrowed(
+        const Victims& proposed,
+        const std::map<std::string, std::vector<std::string>>& answer,
+        const Snapshot& snapshot
+    ) {
+        Victims out;
+        for (const auto& [node, uids] : answer) {
+            const auto here = snapshot.pods.find(node);
+            if (!proposed.contains(node) || here == snapshot.pods.end()) continue;
+            for (const std::string& uid : uids) {
+                for (const auto& p : here->second) {
+                    if (p->uid == uid) out[node].push_back(p);
+                }
+            }
+            if (out[node].size() != uids.size()) out.erase(node);  // names a pod that is not there
+        }
+        return out;
+    }
+
+    void evict(const SchedPod& victim, const SchedPod& by, const std::string& node) {
+        events_.record(
+            reference(victim), k8s::EventType::kNormal, "Preempted",
+            "Preempted by pod " + by.uid + " on node " + node
+        );
+        const json::value options{
+            {"apiVersion", "v1"},
+            {"kind", "DeleteOptions"},
+            {"preconditions", {{"uid", victim.uid}}}};
+        k8s::Call call(MonoClock::now() + kWriteDeadline);
+        call.stop = &stop_token_;
+        auto done = client_.del(k8s::pod_path(victim.ns, victim.name), options, call);
+        if (!done && done.error().code != ErrorCode::kNotFound) {
+            log::warn("victim not deleted", {{"pod", victim.key()}, {"why", done.error().message}});
+        }
+    }
+
+    static k8s::ObjectReference reference(const SchedPod& pod) {
+        return {"Pod", pod.ns, pod.name, pod.uid, "v1"};
+    }
+
+    k8s::Client client_;
+    KubeSchedulerOptions options_;
+    std::unique_ptr<ExtenderCaller> extender_;
+    k8s::EventRecorder events_;
+    std::unique_ptr<k8s::Reflector> pods_watch_;
+    std::unique_ptr<k8s::Reflector> nodes_watch_;
+    StopSource stop_;
+    StopToken stop_token_ = stop_.token();
+
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    SchedulerCache cache_;
+    SchedulingQueue queue_;
+    std::deque<std::pair<Pod, std::string>> binds_;
+    KubeSchedulerStats stats_;
+    bool stopping_ = false;
+
+    Random random_;  // of the cycle thread only
+    std::thread cycle_thread_;
+    std::vector<std::thread> bind_threads_;
+};
+
+Result<std::unique_ptr<KubeScheduler>> KubeScheduler::start(
+    k8s::Client client, KubeSchedulerOptions options
+) {
+    EG_TRY(auto extender, ExtenderCaller::open(options.extender));
+    auto impl = std::make_unique<Impl>(std::move(client), std::move(options), std::move(extender));
+    impl->start();
+    return std::unique_ptr<KubeScheduler>(new KubeScheduler(std::move(impl)));
+}
+
+KubeScheduler::KubeScheduler(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+KubeScheduler::~KubeScheduler() {
+    stop();
+}
+
+void KubeScheduler::stop() {
+    impl_->stop();
+}
+
+bool KubeScheduler::synced() const {
+    return impl_->synced();
+}
+
+KubeSchedulerStats KubeScheduler::stats() const {
+    return impl_->stats();
+}
+
+}  // namespace egpu::sim
