@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <unordered_set>
 
 #include "base/random.h"
 #include "core/card.h"
 #include "core/card_use.h"
+#include "core/plan_one.h"
+#include "core/search_items.h"
 
 namespace egpu::core {
 namespace {
@@ -17,16 +18,6 @@ std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
     std::uint64_t state = a ^ (b * 0x9E3779B97F4A7C15ULL);
     return splitmix64(state);
 }
-
-// Containers placed by one decision: one container, or a chain that must share one card.
-struct Item {
-    std::vector<int> members;  // positions in the demands, in spec order
-    int cards = 1;
-    int peak = 0;        // percent on a card, highest phase
-    bool whole = false;  // some member needs the whole card
-    bool nvidia = false;
-    bool pooled = false;  // draws from or feeds the percent pool, and that spans several cards
-};
 
 // What this pod has on one card so far.
 struct Load {
@@ -49,8 +40,11 @@ class CardSearch::Search {
         : demands_(demands),
           phases_(phase_count(demands)),
           lives_(lives_of(demands)),
+          items_(items_of(demands)),
           chosen_(demands.size()) {
-        build_items();
+        while (first_free_ < static_cast<int>(items_.size()) && !items_[first_free_].free) {
+            ++first_free_;
+        }
         frames_.resize(items_.size());
     }
 
@@ -89,64 +83,6 @@ class CardSearch::Search {
         int pool = 0;
         int nvidia_pool = 0;
     };
-
-    // --- items ---
-
-    void build_items() {
-        std::vector<Item> free_items;
-        std::vector<int> chain;  // containers that touch the percent pool, from empty to empty
-        int pool = 0;
-        const auto end_chain = [&] {
-            if (chain.empty()) return;
-            const bool spans_cards = std::any_of(chain.begin(), chain.end(), [&](int i) {
-                return demands_[i].cards > 1;
-            });
-            if (!spans_cards) free_items.push_back(item_of(chain, false));
-            for (std::size_t i = 0; spans_cards && i < chain.size(); ++i) {
-                items_.push_back(item_of({chain[i]}, true));
-            }
-            chain.clear();
-        };
-        for (int i = 0; i < static_cast<int>(demands_.size()); ++i) {
-            const Demand& demand = demands_[i];
-            const bool init = demand.kind == ContainerKind::kInit;
-            if (demand.nvidia) continue;
-            if (!init && pool == 0) {
-                free_items.push_back(item_of({i}, false));
-                continue;
-            }
-            chain.push_back(i);
-            pool = init ? std::max(pool, demand.units()) : pool - std::min(pool, demand.units());
-            if (pool == 0) end_chain();
-        }
-        end_chain();
-        for (int i = 0; i < static_cast<int>(demands_.size()); ++i) {
-            if (demands_[i].nvidia) items_.push_back(item_of({i}, false));
-        }
-        std::stable_sort(free_items.begin(), free_items.end(), [&](const Item& a, const Item& b) {
-            if (a.whole != b.whole) return a.whole;
-            if (a.cards != b.cards) return a.cards > b.cards;
-            if (a.peak != b.peak) return a.peak > b.peak;
-            return demands_[a.members[0]].memory_mib > demands_[b.members[0]].memory_mib;
-        });
-        first_free_ = static_cast<int>(items_.size());
-        items_.insert(items_.end(), free_items.begin(), free_items.end());
-    }
-
-    Item item_of(std::vector<int> members, bool pooled) const {
-        Item item;
-        std::vector<int> load(phases_);
-        for (const int i : members) {
-            item.whole |= demands_[i].whole;
-            for (int p = lives_[i].begin; p < lives_[i].end; ++p) load[p] += demands_[i].percent;
-        }
-        item.peak = *std::max_element(load.begin(), load.end());
-        item.cards = demands_[members[0]].cards;
-        item.nvidia = demands_[members[0]].nvidia;
-        item.pooled = pooled;
-        item.members = std::move(members);
-        return item;
-    }
 
     // --- one card ---
 
@@ -425,65 +361,6 @@ class CardSearch::Search {
     bool dead_end_ = false;                     // the first dive is over
     bool gave_up_ = false;
 };
-
-namespace {
-
-// One container on one card or on N: no search needed.
-bool plan_one(
-    std::span<const CardView> cards,
-    const Demand& demand,
-    const Policy& policy,
-    const PolicyContext& context,
-    CardChoice& choice
-) {
-    const auto fits = [&](const CardView& view) {
-        if (!view.usable || view.free_percent < demand.percent) return false;
-        if (demand.whole && !view.empty) return false;
-        if (view.memory_mib == 0) return true;
-        return demand.memory_mib <= view.memory_mib &&
-               memory_on(demand, view.memory_mib) <= view.free_memory_mib;
-    };
-    struct Ranked {
-        std::int64_t rank;
-        int index;
-        int card;
-        bool operator<(const Ranked& o) const {
-            if (rank != o.rank) return rank < o.rank;
-            if (index != o.index) return index < o.index;
-            return card < o.card;
-        }
-    };
-    choice.clear();
-    std::vector<Ranked> ranked;
-    std::optional<Ranked> best;
-    for (int card = 0; card < static_cast<int>(cards.size()); ++card) {
-        const CardView& view = cards[card];
-        if (!fits(view)) continue;
-        const CardOption option{
-            view.index,
-            view.free_percent,
-            view.free_percent - demand.percent,
-            view.empty,
-            view.memory_mib};
-        const Ranked one{policy.card_rank(option, context), view.index, card};
-        if (demand.cards > 1) {
-            ranked.push_back(one);
-        } else if (!best || one < *best) {
-            best = one;
-        }
-    }
-    if (demand.cards == 1) {
-        if (!best) return false;
-        choice.push_back(best->card);
-        return true;
-    }
-    if (ranked.size() < demand.cards) return false;
-    std::partial_sort(ranked.begin(), ranked.begin() + demand.cards, ranked.end());
-    for (int n = 0; n < demand.cards; ++n) choice.push_back(ranked[n].card);
-    return true;
-}
-
-}  // namespace
 
 CardSearch::CardSearch(std::vector<Demand> demands) : demands_(std::move(demands)) {
     if (demands_.size() > 1) search_ = std::make_unique<Search>(demands_);

@@ -1,5 +1,6 @@
 // One pod's question to the ledger, prepared once and put to thousands of nodes. Holds the texts of
-// its answers: a Verdict's reason lives as long as the Query. One Query per thread.
+// its answers: a Verdict's reason lives as long as the Query. One Query per thread; to be used
+// before the ledger changes, so within one lock.
 #pragma once
 
 #include <array>

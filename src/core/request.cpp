@@ -260,6 +260,13 @@ Result<PodRequest> parse_request(
             " containers that ask for a GPU, more than " + std::to_string(kMaxContainers)
         );
     }
+    for (const ContainerRequest& container : request.containers) {
+        const auto same =
+            std::count_if(containers.begin(), containers.end(), [&](const ContainerSpec& spec) {
+                return spec.name == container.name;
+            });
+        if (same > 1) return invalid("two containers are named " + shown(container.name));
+    }
     EG_TRY_VOID(read_annotations(request, containers, annotations));
     return request;
 }

@@ -75,6 +75,13 @@ TEST(Request, RefusesWithTheContainerAndTheFix) {
     );
 }
 
+TEST(Request, NamesAreUnique) {
+    const auto request =
+        parse_request({percent("a", "10"), percent("b", "20"), percent("b", "")}, {});
+    ASSERT_FALSE(request.ok());
+    EXPECT_EQ(request.error().message, "two containers are named \"b\"");
+}
+
 TEST(Request, MemoryAnnotation) {
     const std::vector<ContainerSpec> pod = {
         percent("main", "20"), percent("side", "10"), {"none", ContainerKind::kApp, "", ""}};
