@@ -5,11 +5,11 @@
 
 namespace egpu::kubelet {
 
-bool DeviceList::set(std::vector<Device> devices) {
+bool DeviceList::set(const std::vector<Device>& devices) {
     std::unordered_set<std::string_view> seen;
     auto unique = std::make_shared<std::vector<Device>>();
     unique->reserve(devices.size());
-    for (auto& device : devices) {
+    for (const auto& device : devices) {
         if (seen.insert(device.id).second) unique->push_back(device);
     }
     const std::scoped_lock lock(mutex_);

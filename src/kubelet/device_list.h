@@ -20,7 +20,7 @@ class DeviceList {
     };
 
     // False when it equals the last one. Duplicate IDs are dropped.
-    bool set(std::vector<Device> devices);
+    bool set(const std::vector<Device>& devices);
     // The newest snapshot once it is newer than `version`; version 0 after `timeout` or a wake().
     Snapshot wait_newer(std::uint64_t version, Duration timeout);
     // Makes every wait_newer() of now return.

@@ -131,7 +131,7 @@ struct DevicePlugin::Impl {
     // On the control thread (and, before it exists, in start()).
     bool ensure_serving();
     Duration step();
-    Duration after_registration(const FileIdentity& kubelet);
+    Duration after_registration();
     Duration try_register(const FileIdentity& kubelet);
     void again(Duration delay);
     void retire();
@@ -277,7 +277,7 @@ Duration DevicePlugin::Impl::step() {
         return rescan;
     }
     if (registered == kubelet) {
-        const Duration rest = after_registration(*kubelet);
+        const Duration rest = after_registration();
         if (registered) return std::min(rest, rescan);
     }
     const auto now = MonoClock::now();
@@ -286,7 +286,7 @@ Duration DevicePlugin::Impl::step() {
 }
 
 // Registered with the kubelet that is there: does it follow our devices?
-Duration DevicePlugin::Impl::after_registration(const FileIdentity&) {
+Duration DevicePlugin::Impl::after_registration() {
     const auto streams = server->streams();
     const auto now = MonoClock::now();
     if (streams.opened > streams_before) {
@@ -386,8 +386,8 @@ void DevicePlugin::stop() {
     if (impl_->thread.joinable()) impl_->thread.join();
 }
 
-void DevicePlugin::set_devices(std::vector<Device> devices) {
-    impl_->devices.set(std::move(devices));
+void DevicePlugin::set_devices(const std::vector<Device>& devices) {
+    impl_->devices.set(devices);
 }
 
 PluginState DevicePlugin::state() const {

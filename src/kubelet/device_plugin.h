@@ -87,7 +87,7 @@ class DevicePlugin {
 
     // The whole list. Sent to every open stream when it differs from the last one. IDs must be
     // unique (duplicates are dropped, the first wins).
-    void set_devices(std::vector<Device> devices);
+    void set_devices(const std::vector<Device>& devices);
 
     PluginState state() const;
     // Waits until `wanted` (or, for kRegistered, also kStreaming) is reached. False after

@@ -256,7 +256,12 @@ TEST_P(InDialect, WaitsForTheFolder) {
     ASSERT_TRUE(rig.offered(2));
     // The whole folder replaced under a running plugin.
     rig.kubelet().stop();
-    fs::remove_all(rig.kubelet().plugin_folder());
+    // The plugin may put a new socket into it meanwhile.
+    ASSERT_TRUE(eventually([&] {
+        std::error_code error;
+        fs::remove_all(rig.kubelet().plugin_folder(), error);
+        return !error;
+    }));
     ASSERT_TRUE(eventually([&] { return rig.plugin().state() == PluginState::kNotServing; }));
     ASSERT_TRUE(rig.kubelet().start().ok());
     ASSERT_TRUE(rig.offered(2));
@@ -357,7 +362,7 @@ TEST(DevicePluginAlone, ServesTwoStreamsAndSendsChangesOnly) {
         ASSERT_TRUE(client.ok());
         clients.push_back(*client);
         readers.emplace_back([&, one = *client] {
-            one->follow([&](std::vector<Device> devices) {
+            one->follow([&](const std::vector<Device>& devices) {
                 last = devices.size();
                 ++messages;
             });

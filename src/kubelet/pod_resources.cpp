@@ -76,7 +76,7 @@ grpc::Status list_by(
     Call<Api> call;
     grpc::ClientContext context;
     set_deadline(context, deadline);
-    const auto status = Api::NewStub(channel)->List(&context, call.request, &call.response);
+    auto status = Api::NewStub(channel)->List(&context, call.request, &call.response);
     if (status.ok()) out = convert(call.response);
     return status;
 }
@@ -113,7 +113,7 @@ struct PodResourcesClient::Impl {
     bool alpha = false;  // this kubelet has no v1
 };
 
-PodResourcesClient::PodResourcesClient(std::filesystem::path socket)
+PodResourcesClient::PodResourcesClient(const std::filesystem::path& socket)
     : impl_(std::make_unique<Impl>(std::filesystem::absolute(socket))) {}
 PodResourcesClient::~PodResourcesClient() = default;
 

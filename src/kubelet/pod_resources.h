@@ -18,7 +18,7 @@ namespace egpu::kubelet {
 class PodResourcesClient {
   public:
     explicit PodResourcesClient(
-        std::filesystem::path socket = "/var/lib/kubelet/pod-resources/kubelet.sock"
+        const std::filesystem::path& socket = "/var/lib/kubelet/pod-resources/kubelet.sock"
     );
     ~PodResourcesClient();
     PodResourcesClient(const PodResourcesClient&) = delete;

@@ -13,17 +13,6 @@ ObjectPtr unstored(const Resource& resource, json::value doc) {
     return std::make_shared<const Object>(resource, std::move(doc), 0);
 }
 
-ApiStatus uid_conflict(
-    const Resource& resource, std::string_view name, std::string_view wanted, std::string_view is
-) {
-    return status::conflict(
-        resource,
-        name,
-        "Precondition failed: UID in precondition: " + std::string(wanted) +
-            ", UID in object meta: " + std::string(is)
-    );
-}
-
 // What only the server sets comes from the current version.
 void keep_server_fields(const json::value& current, json::value& next) {
     auto& metadata = metadata_of(next);
@@ -37,7 +26,8 @@ void keep_server_fields(const json::value& current, json::value& next) {
     }
     for (const std::string_view field : {"uid", "creationTimestamp"}) {
         const json::value* v = was->if_contains(field);
-        if (v != nullptr && json::get_string(next, {"metadata", field}).empty()) metadata[field] = *v;
+        if (v != nullptr && json::get_string(next, {"metadata", field}).empty())
+            metadata[field] = *v;
     }
     metadata.erase("managedFields");
     metadata.erase("selfLink");
@@ -50,22 +40,7 @@ void copy_field(const json::value& from, json::value& to, std::string_view field
         to.get_object().erase(field);
 }
 
-bool has_finalizers(const json::value& doc) {
-    const json::array* finalizers = json::get_array(doc, {"metadata", "finalizers"});
-    return finalizers != nullptr && !finalizers->empty();
-}
-
 }  // namespace
-
-Outcome<DeleteOptions> DeleteOptions::parse(const json::value& body) {
-    DeleteOptions options;
-    if (!body.is_object()) return status::bad_request("DeleteOptions must be an object");
-    options.grace_seconds = json::get_int(body, {"gracePeriodSeconds"});
-    options.uid = json::get_string(body, {"preconditions", "uid"});
-    options.resource_version = json::get_string(body, {"preconditions", "resourceVersion"});
-    if (const json::array* dry = json::get_array(body, {"dryRun"})) options.dry_run = !dry->empty();
-    return options;
-}
 
 Api::Api(ObjectStore& store, bool check_binding_uid)
     : store_(store), check_binding_uid_(check_binding_uid) {
@@ -133,7 +108,9 @@ Verdict Api::prepare_new(const Resource& resource, json::value& doc) const {
     auto causes = check_metadata(resource, doc);
     for (auto& cause : validate_kind(resource, doc)) causes.push_back(std::move(cause));
     if (causes.empty()) return {};
-    return status::invalid(resource, json::get_string(doc, {"metadata", "name"}), std::move(causes));
+    return status::invalid(
+        resource, json::get_string(doc, {"metadata", "name"}), std::move(causes)
+    );
 }
 
 Outcome<ObjectPtr> Api::create(
@@ -173,15 +150,12 @@ Outcome<ObjectPtr> Api::modify(
         if (!next) return next.failure();
         next->get_object().erase("kind");
         next->get_object().erase("apiVersion");
-        set_string(
-            metadata_of(*next), "resourceVersion", std::to_string(current->revision())
-        );
+        set_string(metadata_of(*next), "resourceVersion", std::to_string(current->revision()));
         if (*next == current->doc()) return current;
         if (dry_run) return unstored(resource, std::move(*next));
-        const bool release = current->deleting() && has_finalizers(current->doc()) &&
-                             !has_finalizers(*next) &&
-                             json::get_int(*next, {"metadata", "deletionGracePeriodSeconds"})
-                                     .value_or(0) == 0;
+        const bool release =
+            current->deleting() && has_finalizers(current->doc()) && !has_finalizers(*next) &&
+            json::get_int(*next, {"metadata", "deletionGracePeriodSeconds"}).value_or(0) == 0;
         auto written = store_.replace(resource, std::move(*next), current);
         if (written.object != nullptr) {
             if (!release) return std::move(written.object);
@@ -235,15 +209,17 @@ Outcome<ObjectPtr> Api::update(
     if (!resource.unconditional_update &&
         json::get_string(body, {"metadata", "resourceVersion"}).empty()) {
         return status::invalid(
-            resource, name,
-            {{"FieldValueInvalid", "Invalid value: 0x0: must be specified for an update",
+            resource,
+            name,
+            {{"FieldValueInvalid",
+              "Invalid value: 0x0: must be specified for an update",
               "metadata.resourceVersion"}}
         );
     }
     const auto change = [&](const ObjectPtr& current) -> Outcome<json::value> {
         const auto uid = json::get_string(body, {"metadata", "uid"});
         if (!uid.empty() && uid != current->uid())
-            return uid_conflict(resource, name, uid, current->uid());
+            return status::uid_conflict(resource, name, uid, current->uid());
         return checked_update(resource, current, body, subresource);
     };
     return modify(resource, object_key(name_space, name), name, change, dry_run);
@@ -272,109 +248,29 @@ Outcome<ObjectPtr> Api::patch(
     return modify(resource, object_key(name_space, name), name, change, dry_run);
 }
 
-Outcome<Deleted> Api::erase(const ObjectPtr& current) {
-    const Resource& resource = current->resource();
-    const std::string key = object_key(current->name_space(), current->name());
-    auto written = store_.erase(resource, key, current);
-    if (written.object == nullptr) {
-        if (written.error == StoreError::kMissing)
-            return status::not_found(resource, current->name());
-        return status::stale(resource, current->name());
-    }
-    if (resource.namespaced) finish_namespace(current->name_space());
-    return Deleted{std::move(written.object), true};
-}
-
-Outcome<Deleted> Api::remove(
-    const Resource& resource,
-    std::string_view name_space,
-    std::string_view name,
-    const DeleteOptions& options
-) {
-    const std::string key = object_key(name_space, name);
-    for (;;) {
-        const ObjectPtr current = store_.get(resource, key);
-        if (current == nullptr) return status::not_found(resource, name);
-        if (!options.uid.empty() && options.uid != current->uid())
-            return uid_conflict(resource, name, options.uid, current->uid());
-        if (!options.resource_version.empty() &&
-            options.resource_version != std::to_string(current->revision()))
-            return status::stale(resource, name);
-        if (resource.kind == "Namespace") return remove_namespace(current, options.dry_run);
-        std::int64_t grace =
-            resource.kind == "Pod" ? pod_grace_period(current->doc(), options.grace_seconds) : 0;
-        if (options.dry_run) return Deleted{current, grace == 0};
-        if (grace == 0 && !has_finalizers(current->doc())) {
-            auto erased = erase(current);
-            if (erased || erased.failure().code != 409) return erased;
-            continue;
-        }
-        const auto previous = json::get_int(current->doc(), {"metadata", "deletionGracePeriodSeconds"});
-        if (current->deleting() && previous && grace >= *previous) return Deleted{current, false};
-        json::value next = current->doc();
-        auto& metadata = metadata_of(next);
-        set_string(metadata, "deletionTimestamp", timestamp_now(grace));
-        metadata["deletionGracePeriodSeconds"] = grace;
-        auto written = store_.replace(resource, std::move(next), current);
-        if (written.object != nullptr) return Deleted{std::move(written.object), false};
-    }
-}
-
-Outcome<Deleted> Api::remove_namespace(const ObjectPtr& current, bool dry_run) {
-    const std::string name(current->name());
-    if (name == "default" || name == "kube-system" || name == "kube-public")
-        return status::of_code(
-            403, "namespaces \"" + name + "\" is forbidden: this namespace may not be deleted"
-        );
-    if (dry_run) return Deleted{current, false};
-    const auto terminate = [](const ObjectPtr& now) -> Outcome<json::value> {
-        json::value next = now->doc();
-        if (!now->deleting())
-            set_string(metadata_of(next), "deletionTimestamp", timestamp_now());
-        set_string(child_object(next.get_object(), "status"), "phase", "Terminating");
-        return next;
-    };
-    auto marked = modify(namespaces(), name, name, terminate, false);
-    if (!marked) return marked.failure();
-    for (const auto& resource : all_resources()) {
-        if (!resource.namespaced) continue;
-        const auto page = store_.list(resource, name + "/", "", 0, SIZE_MAX);
-        for (const auto& object : page.items)
-            static_cast<void>(remove(resource, name, object->name(), {}));
-    }
-    finish_namespace(name);
-    return Deleted{*marked, false};
-}
-
-// A terminating namespace goes when the last thing in it has gone.
-void Api::finish_namespace(std::string_view name) {
-    const ObjectPtr found = store_.get(namespaces(), name);
-    if (found == nullptr || !found->deleting()) return;
-    for (const auto& resource : all_resources()) {
-        if (!resource.namespaced) continue;
-        if (!store_.list(resource, std::string(name) + "/", "", 0, 1).items.empty()) return;
-    }
-    static_cast<void>(store_.erase(namespaces(), name, nullptr));
-}
-
 Verdict Api::bind(
     std::string_view name_space, std::string_view pod, json::value binding, bool dry_run
 ) {
     if (auto bad = normalise_shape(pods(), binding)) return *bad;
-    const auto complain = [&](std::string_view reason, std::string_view message, std::string_view field) {
-        ApiStatus s = status::invalid(
-            pods(), pod, {{std::string(reason), std::string(message), std::string(field)}}
-        );
-        s.kind = "Binding";
-        s.message = "Binding \"" + std::string(pod) + "\" is invalid: " + std::string(field) + ": " +
-                    std::string(message);
-        return s;
-    };
+    const auto complain =
+        [&](std::string_view reason, std::string_view message, std::string_view field) {
+            ApiStatus s = status::invalid(
+                pods(), pod, {{std::string(reason), std::string(message), std::string(field)}}
+            );
+            s.kind = "Binding";
+            s.message = "Binding \"" + std::string(pod) + "\" is invalid: " + std::string(field) +
+                        ": " + std::string(message);
+            return s;
+        };
     const std::string node(json::get_string(binding, {"target", "name"}));
     const auto kind = json::get_string(binding, {"target", "kind"});
     const auto named = json::get_string(binding, {"metadata", "name"});
     if (!kind.empty() && kind != "Node")
-        return complain("FieldValueNotSupported", "Unsupported value: supported values: \"Node\", \"<empty>\"", "target.kind");
+        return complain(
+            "FieldValueNotSupported",
+            "Unsupported value: supported values: \"Node\", \"<empty>\"",
+            "target.kind"
+        );
     if (node.empty()) return complain("FieldValueRequired", "Required value", "target.name");
     if (!named.empty() && named != pod)
         return status::bad_request("name in URL does not match name in Binding object");
@@ -386,16 +282,19 @@ Verdict Api::bind(
             return status::conflict(pods(), pod, why, "pods/binding");
         };
         if (check_binding_uid_ && !uid.empty() && uid != current->uid())
-            return uid_conflict(pods(), pod, uid, current->uid());
-        if (check_binding_uid_ && !version.empty() && version != std::to_string(current->revision()))
+            return status::uid_conflict(pods(), pod, uid, current->uid());
+        if (check_binding_uid_ && !version.empty() &&
+            version != std::to_string(current->revision()))
             return refuse("the object has been modified");
         if (current->deleting())
-            return refuse("pod " + std::string(pod) + " is being deleted, cannot be assigned to a host");
+            return refuse(
+                "pod " + std::string(pod) + " is being deleted, cannot be assigned to a host"
+            );
         const auto assigned = json::get_string(current->doc(), {"spec", "nodeName"});
         if (!assigned.empty())
             return refuse(
-                "pod " + std::string(pod) + " is already assigned to node \"" + std::string(assigned) +
-                "\""
+                "pod " + std::string(pod) + " is already assigned to node \"" +
+                std::string(assigned) + "\""
             );
         const json::array* gates = json::get_array(current->doc(), {"spec", "schedulingGates"});
         if (gates != nullptr && !gates->empty())
@@ -406,15 +305,6 @@ Verdict Api::bind(
     };
     auto done = modify(pods(), object_key(name_space, pod), pod, change, dry_run);
     if (!done) return done.failure();
-    return {};
-}
-
-Verdict Api::evict(std::string_view name_space, std::string_view pod, const json::value& eviction) {
-    const json::value* given = json::find(eviction, {"deleteOptions"});
-    auto options = DeleteOptions::parse(given == nullptr ? json::object() : *given);
-    if (!options) return options.failure();
-    auto removed = remove(pods(), name_space, pod, *options);
-    if (!removed) return removed.failure();
     return {};
 }
 

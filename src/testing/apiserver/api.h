@@ -39,7 +39,10 @@ class Api {
         const Resource& resource, std::string_view name_space, std::string_view name
     ) const;
     Outcome<ObjectPtr> create(
-        const Resource& resource, std::string_view name_space, json::value body, bool dry_run = false
+        const Resource& resource,
+        std::string_view name_space,
+        json::value body,
+        bool dry_run = false
     );
     Outcome<ObjectPtr> update(
         const Resource& resource,
@@ -77,7 +80,10 @@ class Api {
     using Change = std::function<Outcome<json::value>(const ObjectPtr& current)>;
     // Reads, changes, swaps; again when somebody else was faster.
     Outcome<ObjectPtr> modify(
-        const Resource& resource, std::string_view key, std::string_view name, const Change& change,
+        const Resource& resource,
+        std::string_view key,
+        std::string_view name,
+        const Change& change,
         bool dry_run
     );
     Outcome<json::value> checked_update(

@@ -1,11 +1,11 @@
-// An API server in one object: good enough for kubectl, for the scheduler and agents under test, and for
-// `edge-gpu demo`. Kept in memory; nothing of it is for production.
+// An API server in one object: good enough for kubectl, for the scheduler and agents under test,
+// and for `edge-gpu demo`. Kept in memory; nothing of it is for production.
 //
-// Contract: Kubernetes REST API of core/v1, coordination.k8s.io/v1 and scheduling.k8s.io/v1 (1.21 to 1.34),
-// the parts listed in resources.cpp: get, list, watch, create, update, patch (JSON, merge, strategic), delete,
-// deletecollection, pod binding, eviction and log, status subresources, Table output, discovery.
-// Server-side apply is answered with 415. No RBAC, no controllers: pods wait for a scheduler and a kubelet.
-// Thread-safe.
+// Contract: Kubernetes REST API of core/v1, coordination.k8s.io/v1 and scheduling.k8s.io/v1 (1.21
+// to 1.34), the parts listed in resources.cpp: get, list, watch, create, update, patch (JSON,
+// merge, strategic), delete, deletecollection, pod binding, eviction and log, status subresources,
+// Table output, discovery. Server-side apply is answered with 415. No RBAC, no controllers: pods
+// wait for a scheduler and a kubelet. Thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -33,10 +33,10 @@ struct ApiServerOptions {
     std::string tls_cert_file;
     std::string tls_key_file;
     std::string ca_file;
-    std::size_t history = 50'000;        // events kept for watches; older resourceVersions get 410
+    std::size_t history = 50'000;  // events kept for watches; older resourceVersions get 410
     Duration bookmark_interval = Seconds(60);
-    bool check_binding_uid = true;       // false: like 1.21, a Binding's uid is not looked at
-    std::string version = "1.34.0";      // what /version says
+    bool check_binding_uid = true;   // false: like 1.21, a Binding's uid is not looked at
+    std::string version = "1.34.0";  // what /version says
 };
 
 // PEM files for a server on 127.0.0.1/localhost, signed by a CA made for the occasion.
@@ -48,8 +48,8 @@ struct TlsFiles {
 // Uses the `openssl` program. kNotFound when there is none.
 Result<TlsFiles> make_tls_files(const std::filesystem::path& folder);
 
-// Names one object. `resource` is the plural ("pods", "nodes", "leases", ...); `name_space` is "" for
-// cluster-scoped kinds, and for namespaced ones means "default" (in list(): all namespaces).
+// Names one object. `resource` is the plural ("pods", "nodes", "leases", ...); `name_space` is ""
+// for cluster-scoped kinds, and for namespaced ones means "default" (in list(): all namespaces).
 struct ObjectRef {
     std::string resource;
     std::string name_space;
@@ -82,7 +82,8 @@ class ApiServer {
 
     // The calls below do what a request with the same meaning does (same defaults, validation and
     // events), without HTTP and without faults. Errors: kNotFound, kConflict (exists already, stale
-    // resourceVersion), kInvalid; the text is the API's message. A missing namespace is made on create.
+    // resourceVersion), kInvalid; the text is the API's message. A missing namespace is made on
+    // create.
     Result<json::value> create(const json::value& object);
     Result<json::value> create(std::string_view json_text);
     Result<json::value> create(const std::string& text) { return create(std::string_view(text)); }
@@ -102,8 +103,8 @@ class ApiServer {
         std::string_view node,
         const std::map<std::string, std::string>& annotations = {}
     );
-    // Stores the object as it is (status included; only missing metadata is filled in), replacing one of
-    // the same name: for fixtures and big clusters.
+    // Stores the object as it is (status included; only missing metadata is filled in), replacing
+    // one of the same name: for fixtures and big clusters.
     Result<json::value> load(json::value object);
 
     // What `kubectl logs` prints for this container ("" = the first one).

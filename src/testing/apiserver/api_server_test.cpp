@@ -69,7 +69,9 @@ TEST_F(ApiServerTest, UpdatesNeedTheNewestVersion) {
     json::find(pod, {"metadata"})->get_object()["labels"] = {{"a", "1"}};
     const auto updated = call("PUT", target, json::to_text(pod));
     ASSERT_EQ(updated.status, 200) << updated.text;
-    EXPECT_NE(version_of(updated), std::string(json::get_string(pod, {"metadata", "resourceVersion"})));
+    EXPECT_NE(
+        version_of(updated), std::string(json::get_string(pod, {"metadata", "resourceVersion"}))
+    );
     const auto stale = call("PUT", target, json::to_text(pod));
     EXPECT_EQ(stale.status, 409);
     EXPECT_EQ(reason(stale), "Conflict");
@@ -112,11 +114,17 @@ TEST_F(ApiServerTest, Patches) {
     EXPECT_EQ(uid.status, 422);
     EXPECT_THAT(message(uid), HasSubstr("field is immutable"));
     EXPECT_EQ(
-        call("PATCH", target, R"([{"op":"add","path":"/metadata/labels","value":{"x":"y"}}])",
-             "application/json-patch+json").status,
+        call(
+            "PATCH",
+            target,
+            R"([{"op":"add","path":"/metadata/labels","value":{"x":"y"}}])",
+            "application/json-patch+json"
+        )
+            .status,
         200
     );
-    EXPECT_EQ(merge(target, R"({"spec":{"nodeName":"n1"}})").status, 422) << "only a binding does that";
+    EXPECT_EQ(merge(target, R"({"spec":{"nodeName":"n1"}})").status, 422)
+        << "only a binding does that";
     const auto apply = call("PATCH", target, "{}", "application/apply-patch+yaml");
     EXPECT_EQ(apply.status, 415);
     EXPECT_EQ(merge(std::string(kPods) + "/ghost", "{}").status, 404);
@@ -127,9 +135,16 @@ TEST_F(ApiServerTest, StatusIsASubresource) {
     make_pod("p");
     const std::string target = std::string(kPods) + "/p";
     // Through the main resource the status does not change, through the status the spec does not.
-    ASSERT_EQ(merge(target, R"({"status":{"phase":"Running"},"metadata":{"labels":{"l":"1"}}})").status, 200);
+    ASSERT_EQ(
+        merge(target, R"({"status":{"phase":"Running"},"metadata":{"labels":{"l":"1"}}})").status,
+        200
+    );
     EXPECT_EQ(json::get_string(get(target).body, {"status", "phase"}), "Pending");
-    ASSERT_EQ(merge(target + "/status", R"({"status":{"phase":"Running"},"spec":{"nodeName":"x"}})").status, 200);
+    ASSERT_EQ(
+        merge(target + "/status", R"({"status":{"phase":"Running"},"spec":{"nodeName":"x"}})")
+            .status,
+        200
+    );
     const auto pod = get(target).body;
     EXPECT_EQ(json::get_string(pod, {"status", "phase"}), "Running");
     EXPECT_EQ(json::get_string(pod, {"spec", "nodeName"}), "");
@@ -137,7 +152,8 @@ TEST_F(ApiServerTest, StatusIsASubresource) {
 
     ASSERT_EQ(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n1"}})").status, 201);
     const auto node = call(
-        "PATCH", "/api/v1/nodes/n1/status",
+        "PATCH",
+        "/api/v1/nodes/n1/status",
         R"([{"op":"add","path":"/status","value":{"capacity":{}}},
             {"op":"add","path":"/status/capacity/nano-gpu~1gpu-percent","value":"400"}])",
         "application/json-patch+json"
@@ -152,8 +168,12 @@ TEST_F(ApiServerTest, DryRunsChangeNothing) {
     make_pod("p");
     const auto before = server_->resource_version();
     const std::string target = std::string(kPods) + "/p";
-    const auto patched = call("PATCH", target + "?dryRun=All", R"({"metadata":{"labels":{"a":"b"}}})",
-                              "application/merge-patch+json");
+    const auto patched = call(
+        "PATCH",
+        target + "?dryRun=All",
+        R"({"metadata":{"labels":{"a":"b"}}})",
+        "application/merge-patch+json"
+    );
     EXPECT_EQ(json::get_string(patched.body, {"metadata", "labels", "a"}), "b");
     EXPECT_EQ(call("DELETE", target + "?dryRun=All").status, 200);
     EXPECT_EQ(server_->resource_version(), before);
@@ -165,8 +185,8 @@ TEST_F(ApiServerTest, BindingIsOneWriteWithItsAnnotations) {
     const std::string target = std::string(kPods) + "/p";
     const auto binding = [&](const std::string& node, const std::string& id) {
         return R"({"apiVersion":"v1","kind":"Binding","metadata":{"name":"p","uid":")" + id +
-               R"(","annotations":{"nano-gpu/assume":"true"}},"target":{"kind":"Node","name":")" + node +
-               "\"}}";
+               R"(","annotations":{"nano-gpu/assume":"true"}},"target":{"kind":"Node","name":")" +
+               node + "\"}}";
     };
     const auto wrong = call("POST", target + "/binding", binding("n1", "not-the-uid"));
     EXPECT_EQ(wrong.status, 409);
@@ -189,16 +209,22 @@ TEST_F(ApiServerTest, BindingIsOneWriteWithItsAnnotations) {
 
     const auto again = call("POST", target + "/binding", binding("n2", uid));
     EXPECT_EQ(again.status, 409);
-    EXPECT_EQ(message(again),
-              "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node "
-              "\"n1\"");
-    EXPECT_EQ(call("POST", std::string(kPods) + "/ghost/binding", R"({"target":{"name":"n"}})").status, 404);
+    EXPECT_EQ(
+        message(again),
+        "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node "
+        "\"n1\""
+    );
+    EXPECT_EQ(
+        call("POST", std::string(kPods) + "/ghost/binding", R"({"target":{"name":"n"}})").status,
+        404
+    );
 }
 
 TEST_F(ApiServerTest, BindingsOfPodsBeingDeletedAreRefused) {
     make_pod("p", R"(,"finalizers":["a.b/c"])");
     EXPECT_EQ(call("DELETE", std::string(kPods) + "/p").status, 200);
-    const auto refused = call("POST", std::string(kPods) + "/p/binding", R"({"target":{"name":"n"}})");
+    const auto refused =
+        call("POST", std::string(kPods) + "/p/binding", R"({"target":{"name":"n"}})");
     EXPECT_EQ(refused.status, 409);
     EXPECT_THAT(message(refused), HasSubstr("is being deleted"));
     EXPECT_EQ(merge(std::string(kPods) + "/p", R"({"metadata":{"finalizers":null}})").status, 200);
@@ -209,7 +235,8 @@ TEST_F(ApiServerTest, BadAnnotationKeysFromABindingPoisonThePod) {
     make_pod("p");
     const std::string key = "nano-gpu/container-" + std::string(60, 'a');
     ASSERT_TRUE(server_->bind({"pods", "", "p"}, "n1", {{key, "0"}}).ok());
-    const auto status = merge(std::string(kPods) + "/p/status", R"({"status":{"phase":"Running"}})");
+    const auto status =
+        merge(std::string(kPods) + "/p/status", R"({"status":{"phase":"Running"}})");
     EXPECT_EQ(status.status, 422);
     EXPECT_THAT(message(status), HasSubstr("name part must be no more than 63 characters"));
 }
@@ -231,10 +258,13 @@ TEST_F(ApiServerTest, PodsOnANodeAreDeletedByTheirKubelet) {
     EXPECT_EQ(call("DELETE", target).status, 200);
     EXPECT_EQ(server_->resource_version(), version) << "a second delete does not lengthen anything";
     EXPECT_EQ(
-        call("DELETE", target, R"({"gracePeriodSeconds":0,"preconditions":{"uid":"other"}})").status, 409
+        call("DELETE", target, R"({"gracePeriodSeconds":0,"preconditions":{"uid":"other"}})")
+            .status,
+        409
     );
     EXPECT_EQ(
-        call("DELETE", target, R"({"gracePeriodSeconds":0,"preconditions":{"uid":")" + uid + "\"}}").status,
+        call("DELETE", target, R"({"gracePeriodSeconds":0,"preconditions":{"uid":")" + uid + "\"}}")
+            .status,
         200
     );
     EXPECT_EQ(get(target).status, 404);
@@ -243,12 +273,16 @@ TEST_F(ApiServerTest, PodsOnANodeAreDeletedByTheirKubelet) {
 TEST_F(ApiServerTest, EvictionDeletes) {
     make_pod("p", "", R"("nodeName":"n1",)");
     const auto evicted = call(
-        "POST", std::string(kPods) + "/p/eviction",
+        "POST",
+        std::string(kPods) + "/p/eviction",
         R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"p"},"deleteOptions":{"gracePeriodSeconds":3}})"
     );
     EXPECT_EQ(evicted.status, 201) << evicted.text;
     EXPECT_EQ(
-        json::get_int(get(std::string(kPods) + "/p").body, {"metadata", "deletionGracePeriodSeconds"}), 3
+        json::get_int(
+            get(std::string(kPods) + "/p").body, {"metadata", "deletionGracePeriodSeconds"}
+        ),
+        3
     );
 }
 
@@ -257,14 +291,19 @@ TEST_F(ApiServerTest, SelectorsAndDeleteCollection) {
     make_pod("b", R"(,"labels":{"app":"y"})");
     make_pod("c", R"(,"labels":{"app":"x"})");
     EXPECT_THAT(item_names(get("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1")), ElementsAre("a"));
-    EXPECT_THAT(item_names(get(std::string(kPods) + "?labelSelector=app%3Dx")), ElementsAre("a", "c"));
+    EXPECT_THAT(
+        item_names(get(std::string(kPods) + "?labelSelector=app%3Dx")), ElementsAre("a", "c")
+    );
     EXPECT_THAT(
         item_names(get("/api/v1/pods?labelSelector=app+in+(x)&fieldSelector=spec.nodeName!%3Dn1")),
         ElementsAre("c")
     );
     EXPECT_EQ(get("/api/v1/pods?fieldSelector=nope%3D1").status, 400);
     EXPECT_EQ(get("/api/v1/pods?labelSelector=a+b").status, 400);
-    EXPECT_EQ(call("DELETE", std::string(kPods) + "?labelSelector=app%3Dx&gracePeriodSeconds=0").status, 200);
+    EXPECT_EQ(
+        call("DELETE", std::string(kPods) + "?labelSelector=app%3Dx&gracePeriodSeconds=0").status,
+        200
+    );
     EXPECT_THAT(item_names(get(kPods)), ElementsAre("b"));
 }
 
@@ -288,10 +327,9 @@ TEST_F(ApiServerTest, PagesAreConsistent) {
 
     const auto first = get("/api/v1/pods?limit=1");
     server_->faults().expire_history();
-    const auto expired = get(
-        "/api/v1/pods?limit=1&continue=" +
-        http::percent_encode(json::get_string(first.body, {"metadata", "continue"}))
-    );
+    const auto expired =
+        get("/api/v1/pods?limit=1&continue=" +
+            http::percent_encode(json::get_string(first.body, {"metadata", "continue"})));
     EXPECT_EQ(expired.status, 410);
     EXPECT_EQ(reason(expired), "Expired");
     EXPECT_EQ(get("/api/v1/pods?resourceVersion=99999999").status, 504);
@@ -303,7 +341,9 @@ TEST_F(ApiServerTest, NamespacesTakeTheirContentWithThem) {
     call("POST", pods, pod_text("free"));
     call("POST", pods, pod_text("placed", "", R"("nodeName":"n1",)"));
     EXPECT_EQ(call("DELETE", "/api/v1/namespaces/team").status, 200);
-    EXPECT_EQ(json::get_string(get("/api/v1/namespaces/team").body, {"status", "phase"}), "Terminating");
+    EXPECT_EQ(
+        json::get_string(get("/api/v1/namespaces/team").body, {"status", "phase"}), "Terminating"
+    );
     EXPECT_EQ(call("POST", pods, pod_text("late")).status, 403);
     EXPECT_THAT(item_names(get(pods)), ElementsAre("placed"));
     EXPECT_EQ(call("DELETE", pods + "/placed?gracePeriodSeconds=0").status, 200);
@@ -312,8 +352,15 @@ TEST_F(ApiServerTest, NamespacesTakeTheirContentWithThem) {
 }
 
 TEST_F(ApiServerTest, PriorityComesFromTheClass) {
-    ASSERT_EQ(call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses",
-                   R"({"metadata":{"name":"high"},"value":1000})").status, 201);
+    ASSERT_EQ(
+        call(
+            "POST",
+            "/apis/scheduling.k8s.io/v1/priorityclasses",
+            R"({"metadata":{"name":"high"},"value":1000})"
+        )
+            .status,
+        201
+    );
     const auto pod = make_pod("p", "", R"("priorityClassName":"high",)");
     EXPECT_EQ(json::get_int(pod.body, {"spec", "priority"}), 1000);
     EXPECT_EQ(make_pod("q", "", R"("priorityClassName":"none",)").status, 403);
@@ -321,20 +368,48 @@ TEST_F(ApiServerTest, PriorityComesFromTheClass) {
 
 TEST_F(ApiServerTest, TablesHaveTheRealColumns) {
     make_pod("p", "", R"("nodeName":"n1",)");
-    const auto table = call("GET", kPods, "", "", {{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}});
+    const auto table = call(
+        "GET",
+        kPods,
+        "",
+        "",
+        {{"Accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}}
+    );
     EXPECT_EQ(json::get_string(table.body, {"kind"}), "Table");
     Strings columns;
     for (const auto& c : *json::get_array(table.body, {"columnDefinitions"}))
         columns.emplace_back(json::get_string(c, {"name"}));
-    EXPECT_THAT(columns, ElementsAre("Name", "Ready", "Status", "Restarts", "Age", "IP", "Node",
-                                     "Nominated Node", "Readiness Gates"));
+    EXPECT_THAT(
+        columns,
+        ElementsAre(
+            "Name",
+            "Ready",
+            "Status",
+            "Restarts",
+            "Age",
+            "IP",
+            "Node",
+            "Nominated Node",
+            "Readiness Gates"
+        )
+    );
     const auto& row = json::get_array(table.body, {"rows"})->front();
-    EXPECT_EQ(json::to_text(*json::find(row, {"cells"})),
-              R"(["p","0/1","Pending","0","0s","<none>","n1","<none>","<none>"])");
+    EXPECT_EQ(
+        json::to_text(*json::find(row, {"cells"})),
+        R"(["p","0/1","Pending","0","0s","<none>","n1","<none>","<none>"])"
+    );
     EXPECT_EQ(json::get_string(row, {"object", "metadata", "name"}), "p");
-    const auto partial = call("GET", kPods, "", "", {{"Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}});
+    const auto partial = call(
+        "GET",
+        kPods,
+        "",
+        "",
+        {{"Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}}
+    );
     EXPECT_EQ(json::get_string(partial.body, {"kind"}), "PartialObjectMetadataList");
-    EXPECT_EQ(json::get_array(partial.body, {"items"})->front().get_object().contains("spec"), false);
+    EXPECT_EQ(
+        json::get_array(partial.body, {"items"})->front().get_object().contains("spec"), false
+    );
 }
 
 TEST_F(ApiServerTest, LogsAndDiscovery) {
@@ -357,26 +432,32 @@ TEST_F(ApiServerTest, LogsAndDiscovery) {
 TEST_F(ApiServerTest, CppCallsFollowTheSameRules) {
     auto made = server_->create(pod_text("p", R"(,"namespace":"fresh")"));
     ASSERT_TRUE(made.ok()) << made.error().message;
-    EXPECT_EQ(server_->create(pod_text("p", R"(,"namespace":"fresh")")).error().code, ErrorCode::kConflict);
+    EXPECT_EQ(
+        server_->create(pod_text("p", R"(,"namespace":"fresh")")).error().code, ErrorCode::kConflict
+    );
     EXPECT_EQ(server_->get({"pods", "fresh", "ghost"}).error().code, ErrorCode::kNotFound);
-    EXPECT_EQ(server_->create(R"({"apiVersion":"apps/v1","kind":"Deployment"})").error().code,
-              ErrorCode::kInvalid);
-    ASSERT_TRUE(server_->patch({"pods", "fresh", "p"}, {{"status", {{"phase", "Running"}}}}, "status").ok());
+    EXPECT_EQ(
+        server_->create(R"({"apiVersion":"apps/v1","kind":"Deployment"})").error().code,
+        ErrorCode::kInvalid
+    );
+    ASSERT_TRUE(
+        server_->patch({"pods", "fresh", "p"}, {{"status", {{"phase", "Running"}}}}, "status").ok()
+    );
     EXPECT_EQ(server_->list("pods", {"fresh", "status.phase=Running", ""}).size(), 1U);
     EXPECT_TRUE(server_->wait_for(
-        {"pods", "fresh", "p"},
-        [](const json::value* pod) { return pod != nullptr; },
-        Seconds(1)
+        {"pods", "fresh", "p"}, [](const json::value* pod) { return pod != nullptr; }, Seconds(1)
     ));
     EXPECT_FALSE(server_->wait_until([] { return false; }, Millis(10)));
     ASSERT_TRUE(server_->remove({"pods", "fresh", "p"}).ok());
     EXPECT_TRUE(server_->wait_for(
-        {"pods", "fresh", "p"},
-        [](const json::value* pod) { return pod == nullptr; },
-        Seconds(1)
+        {"pods", "fresh", "p"}, [](const json::value* pod) { return pod == nullptr; }, Seconds(1)
     ));
-    auto loaded = server_->load(json::parse(
-        R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"raw"},"status":{"phase":"Failed"}})").value());
+    auto loaded = server_->load(
+        json::parse(
+            R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"raw"},"status":{"phase":"Failed"}})"
+        )
+            .value()
+    );
     ASSERT_TRUE(loaded.ok());
     EXPECT_EQ(json::get_string(*loaded, {"status", "phase"}), "Failed");
 }
@@ -388,8 +469,12 @@ TEST_F(ApiServerTest, TokensAreChecked) {
     const auto refused = get("/api/v1/nodes");
     EXPECT_EQ(refused.status, 401);
     EXPECT_EQ(reason(refused), "Unauthorized");
-    EXPECT_EQ(call("GET", "/api/v1/nodes", "", "", {{"Authorization", "Bearer wrong"}}).status, 401);
-    EXPECT_EQ(call("GET", "/api/v1/nodes", "", "", {{"Authorization", "Bearer secret"}}).status, 200);
+    EXPECT_EQ(
+        call("GET", "/api/v1/nodes", "", "", {{"Authorization", "Bearer wrong"}}).status, 401
+    );
+    EXPECT_EQ(
+        call("GET", "/api/v1/nodes", "", "", {{"Authorization", "Bearer secret"}}).status, 200
+    );
     EXPECT_THAT(server_->kubeconfig(), HasSubstr("token: \"secret\""));
 }
 

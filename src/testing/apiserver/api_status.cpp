@@ -8,22 +8,38 @@ namespace {
 
 std::string_view reason_of(int code) {
     switch (code) {
-        case 400: return "BadRequest";
-        case 401: return "Unauthorized";
-        case 403: return "Forbidden";
-        case 404: return "NotFound";
-        case 405: return "MethodNotAllowed";
-        case 406: return "NotAcceptable";
-        case 409: return "Conflict";
-        case 410: return "Expired";
-        case 413: return "RequestEntityTooLarge";
-        case 415: return "UnsupportedMediaType";
-        case 422: return "Invalid";
-        case 429: return "TooManyRequests";
-        case 500: return "InternalError";
-        case 503: return "ServiceUnavailable";
-        case 504: return "Timeout";
-        default: return "";
+        case 400:
+            return "BadRequest";
+        case 401:
+            return "Unauthorized";
+        case 403:
+            return "Forbidden";
+        case 404:
+            return "NotFound";
+        case 405:
+            return "MethodNotAllowed";
+        case 406:
+            return "NotAcceptable";
+        case 409:
+            return "Conflict";
+        case 410:
+            return "Expired";
+        case 413:
+            return "RequestEntityTooLarge";
+        case 415:
+            return "UnsupportedMediaType";
+        case 422:
+            return "Invalid";
+        case 429:
+            return "TooManyRequests";
+        case 500:
+            return "InternalError";
+        case 503:
+            return "ServiceUnavailable";
+        case 504:
+            return "Timeout";
+        default:
+            return "";
     }
 }
 
@@ -38,15 +54,23 @@ void add_field(std::string& out, std::string_view key, std::string_view value) {
 ErrorCode error_code_of(int code) {
     switch (code) {
         case 401:
-        case 403: return ErrorCode::kPermission;
-        case 404: return ErrorCode::kNotFound;
-        case 409: return ErrorCode::kConflict;
-        case 410: return ErrorCode::kExhausted;
+        case 403:
+            return ErrorCode::kPermission;
+        case 404:
+            return ErrorCode::kNotFound;
+        case 409:
+            return ErrorCode::kConflict;
+        case 410:
+            return ErrorCode::kExhausted;
         case 429:
-        case 503: return ErrorCode::kUnavailable;
-        case 504: return ErrorCode::kDeadline;
-        case 500: return ErrorCode::kInternal;
-        default: return ErrorCode::kInvalid;
+        case 503:
+            return ErrorCode::kUnavailable;
+        case 504:
+            return ErrorCode::kDeadline;
+        case 500:
+            return ErrorCode::kInternal;
+        default:
+            return ErrorCode::kInvalid;
     }
 }
 
@@ -163,6 +187,17 @@ ApiStatus stale(const Resource& resource, std::string_view name) {
         name,
         "the object has been modified; please apply your changes to the latest version and try "
         "again"
+    );
+}
+
+ApiStatus uid_conflict(
+    const Resource& resource, std::string_view name, std::string_view wanted, std::string_view is
+) {
+    return conflict(
+        resource,
+        name,
+        "Precondition failed: UID in precondition: " + std::string(wanted) +
+            ", UID in object meta: " + std::string(is)
     );
 }
 

@@ -45,11 +45,18 @@ namespace status {
 ApiStatus not_found(const Resource& resource, std::string_view name);
 ApiStatus no_such_path();
 ApiStatus already_exists(const Resource& resource, std::string_view name);
-// "Operation cannot be fulfilled on pods "p": <why>"; `what` overrides the resource ("pods/binding").
+// "Operation cannot be fulfilled on pods "p": <why>"; `what` overrides the resource
+// ("pods/binding").
 ApiStatus conflict(
-    const Resource& resource, std::string_view name, std::string_view why, std::string_view what = ""
+    const Resource& resource,
+    std::string_view name,
+    std::string_view why,
+    std::string_view what = ""
 );
 ApiStatus stale(const Resource& resource, std::string_view name);
+ApiStatus uid_conflict(
+    const Resource& resource, std::string_view name, std::string_view wanted, std::string_view is
+);
 ApiStatus invalid(const Resource& resource, std::string_view name, std::vector<StatusCause> causes);
 ApiStatus bad_request(std::string_view message);
 ApiStatus expired(std::string_view message);

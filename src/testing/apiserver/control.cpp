@@ -47,7 +47,9 @@ RestAnswer add_fault(const json::value& body, Faults& faults) {
         known = true;
     }
     if (!known)
-        return bad("action must be status, drop-before, drop-after-commit, stall-after-commit or delay");
+        return bad(
+            "action must be status, drop-before, drop-after-commit, stall-after-commit or delay"
+        );
     rule.method = json::get_string(body, {"method"});
     if (const auto path = json::get_string(body, {"path"}); !path.empty()) rule.path = path;
     rule.count = small_int(body, "count", 1);
@@ -68,7 +70,8 @@ RestAnswer count_requests(const RestRequest& request, const Faults& faults) {
     RestAnswer answer;
     answer.body =
         "{\"count\":" +
-        std::to_string(faults.count(request.query->get("method"), request.query->get("path"))) + "}";
+        std::to_string(faults.count(request.query->get("method"), request.query->get("path"))) +
+        "}";
     return answer;
 }
 
@@ -89,11 +92,15 @@ RestAnswer serve_control(const RestRequest& request, Faults& faults, const LogSi
         const std::size_t slash = rest.find('/');
         if (slash == std::string_view::npos) return bad("the path is /testing/logs/NAMESPACE/POD");
         set_log(
-            rest.substr(0, slash), rest.substr(slash + 1), request.query->get("container"), request.body
+            rest.substr(0, slash),
+            rest.substr(slash + 1),
+            request.query->get("container"),
+            request.body
         );
         return done();
     }
-    if (request.method == "GET" && path == "/testing/requests") return count_requests(request, faults);
+    if (request.method == "GET" && path == "/testing/requests")
+        return count_requests(request, faults);
     if (request.method == "DELETE" && path == "/testing/faults") return from_status(faults.clear());
     if (request.method != "POST") return RestAnswer::failure(status::no_such_path());
     if (path == "/testing/break-watches") {

@@ -1,5 +1,7 @@
-// The test controls over HTTP, for processes that cannot call C++ (`curl` in a demo or an e2e script):
-//   POST   /testing/faults          {"action":"status|drop-before|drop-after-commit|stall-after-commit|delay",
+// The test controls over HTTP, for processes that cannot call C++ (`curl` in a demo or an e2e
+// script):
+//   POST   /testing/faults
+//   {"action":"status|drop-before|drop-after-commit|stall-after-commit|delay",
 //                                    "method":"POST","path":"binding$","count":1,"status":503,
 //                                    "retryAfterSeconds":1,"delayMillis":100}
 //   DELETE /testing/faults          no rules, no latency, online
@@ -20,8 +22,9 @@
 
 namespace egpu::testing {
 
-using LogSink = std::function<
-    void(std::string_view name_space, std::string_view pod, std::string_view container, std::string)>;
+using LogSink = std::function<void(
+    std::string_view name_space, std::string_view pod, std::string_view container, std::string
+)>;
 
 // `path` starts with "/testing/".
 RestAnswer serve_control(const RestRequest& request, Faults& faults, const LogSink& set_log);

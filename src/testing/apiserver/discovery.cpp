@@ -29,9 +29,7 @@ std::vector<std::string_view> groups() {
 json::object group_object(std::string_view group) {
     const std::string group_version = std::string(group) + "/v1";
     const json::object version = {{"groupVersion", group_version}, {"version", "v1"}};
-    return {
-        {"name", group}, {"versions", json::array{version}}, {"preferredVersion", version}
-    };
+    return {{"name", group}, {"versions", json::array{version}}, {"preferredVersion", version}};
 }
 
 void add_subresource(json::array& list, const Resource& r, std::string_view name) {
@@ -79,8 +77,7 @@ json::object resource_list(std::string_view group, std::string_view version) {
         {"kind", "APIResourceList"},
         {"apiVersion", "v1"},
         {"groupVersion", group_version},
-        {"resources", std::move(list)}
-    };
+        {"resources", std::move(list)}};
 }
 
 json::object version_object(std::string_view version) {
@@ -95,8 +92,7 @@ json::object version_object(std::string_view version) {
         {"buildDate", "1970-01-01T00:00:00Z"},
         {"goVersion", ""},
         {"compiler", ""},
-        {"platform", "linux/amd64"}
-    };
+        {"platform", "linux/amd64"}};
 }
 
 json::object patch_operation(const Resource& r) {
@@ -106,8 +102,7 @@ json::object patch_operation(const Resource& r) {
         parameters.emplace_back(json::object{
             {"name", name},
             {"in", "query"},
-            {"schema", {{"type", name == "force" ? "boolean" : "string"}, {"uniqueItems", true}}}
-        });
+            {"schema", {{"type", name == "force" ? "boolean" : "string"}, {"uniqueItems", true}}}});
     }
     return {
         {"operationId", "patch" + std::string(r.kind)},
@@ -115,8 +110,7 @@ json::object patch_operation(const Resource& r) {
         {"responses", {{"200", {{"description", "OK"}}}}},
         {"x-kubernetes-action", "patch"},
         {"x-kubernetes-group-version-kind",
-         {{"group", r.group}, {"kind", r.kind}, {"version", r.version}}}
-    };
+         {{"group", r.group}, {"kind", r.kind}, {"version", r.version}}}};
 }
 
 json::object openapi_v3(std::string_view prefix, std::string_view version) {
@@ -132,8 +126,7 @@ json::object openapi_v3(std::string_view prefix, std::string_view version) {
     return {
         {"openapi", "3.0.0"},
         {"info", {{"title", "Kubernetes"}, {"version", "v" + std::string(version)}}},
-        {"paths", std::move(paths)}
-    };
+        {"paths", std::move(paths)}};
 }
 
 json::object openapi_v3_index() {
@@ -154,15 +147,17 @@ std::string pb(int number, std::string_view bytes) {
     return out.append(bytes);
 }
 
-// gnostic's openapi.v2.Document with nothing but the PATCH operations: kubectl before 1.24 looks there
-// which kinds take the query parameter dryRun. No definitions, so it validates nothing itself.
+// gnostic's openapi.v2.Document with nothing but the PATCH operations: kubectl before 1.24 looks
+// there which kinds take the query parameter dryRun. No definitions, so it validates nothing
+// itself.
 std::string openapi_v2_protobuf(std::string_view version) {
     const std::string dry_run = pb(3, pb(2, "query") + pb(4, "dryRun"));  // a query parameter
     const std::string parameter = pb(8, pb(1, pb(2, dry_run)));
     std::string paths;
     for (const auto& r : all_resources()) {
-        const std::string yaml = "group: \"" + std::string(r.group) + "\"\nkind: " +
-                                 std::string(r.kind) + "\nversion: " + std::string(r.version) + "\n";
+        const std::string yaml = "group: \"" + std::string(r.group) +
+                                 "\"\nkind: " + std::string(r.kind) +
+                                 "\nversion: " + std::string(r.version) + "\n";
         const std::string extension =
             pb(13, pb(1, "x-kubernetes-group-version-kind") + pb(2, pb(2, yaml)));
         const std::string item = pb(8, parameter + extension);
@@ -176,13 +171,12 @@ DiscoveryAnswer openapi_v2(std::string_view accept, std::string_view version) {
     if (accept.find("protobuf") != std::string_view::npos)
         // Not the requested name: Go's media type parser refuses its '@'.
         return {
-            "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", openapi_v2_protobuf(version)
-        };
+            "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+            openapi_v2_protobuf(version)};
     const json::object document = {
         {"swagger", "2.0"},
         {"info", {{"title", "Kubernetes"}, {"version", "v" + std::string(version)}}},
-        {"paths", json::object()}
-    };
+        {"paths", json::object()}};
     return {std::string(kJson), json::to_text(document)};
 }
 
@@ -191,8 +185,7 @@ json::object api_versions(std::string_view server) {
         {"kind", "APIVersions"},
         {"versions", json::array{"v1"}},
         {"serverAddressByClientCIDRs",
-         json::array{json::object{{"clientCIDR", "0.0.0.0/0"}, {"serverAddress", server}}}}
-    };
+         json::array{json::object{{"clientCIDR", "0.0.0.0/0"}, {"serverAddress", server}}}}};
 }
 
 json::object api_group_list() {

@@ -1,7 +1,7 @@
-// What a client asks before it asks for objects: /version, API groups and resources, and OpenAPI documents that
-// are just enough for kubectl: v3 says which kinds can be patched with fieldValidation and dryRun (kubectl
-// 1.24 and newer then leave validation to the server), v2 is an empty protobuf document (older kubectl then
-// skips client-side validation). Pure.
+// What a client asks before it asks for objects: /version, API groups and resources, and OpenAPI
+// documents that are just enough for kubectl: v3 says which kinds can be patched with
+// fieldValidation and dryRun (kubectl 1.24 and newer then leave validation to the server), v2 is an
+// empty protobuf document (older kubectl then skips client-side validation). Pure.
 #pragma once
 
 #include <optional>

@@ -13,8 +13,7 @@ Result<std::regex> compile(const std::string& pattern) {
         return std::regex(pattern, std::regex::ECMAScript | std::regex::optimize);
     } catch (const std::regex_error& e) {
         return Error{
-            ErrorCode::kInvalid, "\"" + pattern + "\" is no regular expression: " + e.what()
-        };
+            ErrorCode::kInvalid, "\"" + pattern + "\" is no regular expression: " + e.what()};
     }
 }
 

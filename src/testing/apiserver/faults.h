@@ -2,8 +2,9 @@
 //
 // Faults apply to requests that arrive over HTTP, never to the C++ calls of ApiServer. Rules are
 // looked at in the order they were added; the first one that still has uses left and matches is
-// used up by one. Paths are matched without the query, e.g. "/api/v1/namespaces/default/pods/p/binding",
-// with std::regex_search. Thread-safe. Also reachable over HTTP: see /testing/ in rest of the docs.
+// used up by one. Paths are matched without the query, e.g.
+// "/api/v1/namespaces/default/pods/p/binding", with std::regex_search. Thread-safe. Also reachable
+// over HTTP: see control.h.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +22,11 @@
 namespace egpu::testing {
 
 enum class FaultAction {
-    kStatus,           // answer `status` with a Status body; the request is not carried out
-    kDropBefore,       // close the connection without doing anything
-    kDropAfterCommit,  // carry the request out, then close the connection without an answer
-    kStallAfterCommit, // carry it out, then stay silent for `delay`, then close
-    kDelay,            // wait `delay`, then go on as usual
+    kStatus,            // answer `status` with a Status body; the request is not carried out
+    kDropBefore,        // close the connection without doing anything
+    kDropAfterCommit,   // carry the request out, then close the connection without an answer
+    kStallAfterCommit,  // carry it out, then stay silent for `delay`, then close
+    kDelay,             // wait `delay`, then go on as usual
 };
 
 struct FaultRule {
@@ -42,9 +43,10 @@ struct FaultRule {
 enum class ServerMode {
     kOnline,
     kRefused,      // the port is closed: connection refused, open connections are cut
-    kLiteOffline,  // SuperEdge's lite-apiserver without its cloud: cached 200 for GETs seen before (keyed
-                   // by the User-Agent's first word, namespace, resource and name; the query is not part of
-                   // the key), plain-text 404 for others, watches end at once, writes get 503
+    kLiteOffline,  // SuperEdge's lite-apiserver without its cloud: cached 200 for GETs seen before
+                   // (keyed by the User-Agent's first word, namespace, resource and name; the query
+                   // is not part of the key), plain-text 404 for others, watches end at once,
+                   // writes get 503
 };
 
 // One request as it arrived, for assertions.
@@ -82,14 +84,15 @@ class Faults {
 
     // Ends every open watch at once, as a restarted API server does (the stream just breaks off).
     void break_watches();
-    // Forgets all history: watches and pages from older resourceVersions get 410 Expired, and open watches
-    // get an in-stream ERROR 410.
+    // Forgets all history: watches and pages from older resourceVersions get 410 Expired, and open
+    // watches get an in-stream ERROR 410.
     void expire_history();
     // kUnavailable when the port could not be opened again on the way back from kRefused.
     Status set_mode(ServerMode mode);
     ServerMode mode() const;
 
-    // Requests so far that match; method as in FaultRule. Requests under /testing/ are not recorded.
+    // Requests so far that match; method as in FaultRule. Requests under /testing/ are not
+    // recorded.
     std::size_t count(std::string_view method, std::string_view path_regex) const;
     std::vector<RequestRecord> requests() const;
     // Watches that are open right now.

@@ -9,7 +9,8 @@
 namespace egpu::testing {
 namespace {
 
-// "2024-05-01T12:00:00" + `fraction` digits behind a point (-1: any number, 0 too) + "Z" or an offset.
+// "2024-05-01T12:00:00" + `fraction` digits behind a point (-1: any number, 0 too) + "Z" or an
+// offset.
 bool go_time(std::string_view text, int fraction) {
     static constexpr std::string_view kShape = "dddd-dd-ddTdd:dd:dd";
     if (text.size() < kShape.size() + 1) return false;

@@ -1,4 +1,5 @@
-// Defaults and checks of the kinds other than pods: nodes, leases, events, services, namespaces. Pure.
+// Defaults and checks of the kinds other than pods: nodes, leases, events, services, namespaces.
+// Pure.
 #pragma once
 
 #include <vector>
@@ -9,7 +10,8 @@
 
 namespace egpu::testing {
 
-// Types that would not decode into the Go type (400), for example a Lease's renewTime that is no MicroTime.
+// Types that would not decode into the Go type (400), for example a Lease's renewTime that is no
+// MicroTime.
 Verdict check_kind_shape(const Resource& resource, const json::value& doc);
 // On creation only.
 void default_new(const Resource& resource, json::value& doc);

@@ -1,7 +1,5 @@
-// The real kubectl against the embedded API server, with TLS and a token. Any kubectl from 1.20 on will do:
-// $EDGE_GPU_KUBECTL, else the one in PATH; skipped when there is none.
-#include <unistd.h>
-
+// The real kubectl against the embedded API server, with TLS and a token. Any kubectl from 1.20 on
+// will do: $EDGE_GPU_KUBECTL, else the one in PATH; skipped when there is none.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +7,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/files.h"
 #include "testing/apiserver/api_server.h"
@@ -60,8 +59,10 @@ class KubectlTest : public ::testing::Test {
         const char* chosen = std::getenv("EDGE_GPU_KUBECTL");
         kubectl_ = chosen != nullptr ? chosen : "kubectl";
         if (shell(kubectl_ + " version --client").exit_code != 0)
-            GTEST_SKIP() << "no kubectl: install Debian's kubernetes-client or set EDGE_GPU_KUBECTL";
-        std::string name = (std::filesystem::temp_directory_path() / "egpu-kubectl-XXXXXX").string();
+            GTEST_SKIP(
+            ) << "no kubectl: install Debian's kubernetes-client or set EDGE_GPU_KUBECTL";
+        std::string name =
+            (std::filesystem::temp_directory_path() / "egpu-kubectl-XXXXXX").string();
         ASSERT_NE(::mkdtemp(name.data()), nullptr);
         folder_ = name;
         auto tls = make_tls_files(folder_ / "tls");
@@ -139,7 +140,9 @@ TEST_F(KubectlTest, AppliesDescribesAndDeletesAPod) {
     EXPECT_THAT(applied.output, HasSubstr("pod/share configured"));
     const auto pod = server_->get({"pods", "", "share"}).value();
     EXPECT_EQ(json::get_string(pod, {"metadata", "labels", "app"}), "b");
-    EXPECT_EQ(json::get_string(json::get_array(pod, {"spec", "containers"})->front(), {"image"}), "cuda:2");
+    EXPECT_EQ(
+        json::get_string(json::get_array(pod, {"spec", "containers"})->front(), {"image"}), "cuda:2"
+    );
     const auto refused = apply("30", "b", "2");
     EXPECT_NE(refused.exit_code, 0);
     EXPECT_THAT(refused.output, HasSubstr("pod updates may not change fields"));
@@ -150,9 +153,14 @@ TEST_F(KubectlTest, AppliesDescribesAndDeletesAPod) {
     EXPECT_THAT(wide.output, ContainsRegex("share +0/1 +Pending +0 .* n1 "));
     const auto described = kubectl("describe pod share");
     EXPECT_EQ(described.exit_code, 0) << described.output;
-    EXPECT_THAT(described.output,
-                AllOf(HasSubstr("nano-gpu/assume: true"), ContainsRegex("nano-gpu/gpu-percent: +20"),
-                      ContainsRegex("Node: +n1")));
+    EXPECT_THAT(
+        described.output,
+        AllOf(
+            HasSubstr("nano-gpu/assume: true"),
+            ContainsRegex("nano-gpu/gpu-percent: +20"),
+            ContainsRegex("Node: +n1")
+        )
+    );
 
     const auto deleted = kubectl("delete pod share --wait=false");
     EXPECT_EQ(deleted.exit_code, 0) << deleted.output;
@@ -167,7 +175,8 @@ TEST_F(KubectlTest, ShowsEvents) {
     const std::string uid(json::get_string(pod, {"metadata", "uid"}));
     auto event = server_->create(
         R"({"apiVersion":"v1","kind":"Event","metadata":{"name":"share.1","namespace":"default"},
-            "involvedObject":{"kind":"Pod","namespace":"default","name":"share","uid":")" + uid +
+            "involvedObject":{"kind":"Pod","namespace":"default","name":"share","uid":")" +
+        uid +
         R"("},"type":"Warning","reason":"FailedScheduling","count":3,
             "message":"0 of 3 nodes: no card with 60 percent free",
             "source":{"component":"default-scheduler"}})"
@@ -175,8 +184,10 @@ TEST_F(KubectlTest, ShowsEvents) {
     ASSERT_TRUE(event.ok()) << event.error().message;
     const auto events = kubectl("get events");
     EXPECT_EQ(events.exit_code, 0) << events.output;
-    EXPECT_THAT(events.output,
-                ContainsRegex("Warning +FailedScheduling +pod/share +0 of 3 nodes: no card with 60"));
+    EXPECT_THAT(
+        events.output,
+        ContainsRegex("Warning +FailedScheduling +pod/share +0 of 3 nodes: no card with 60")
+    );
     EXPECT_THAT(kubectl("describe pod share").output, HasSubstr("no card with 60 percent free"));
 }
 
@@ -184,11 +195,18 @@ TEST_F(KubectlTest, WaitsAndWatches) {
     ASSERT_EQ(apply("20", "a", "1").exit_code, 0);
     const auto in_time = kubectl("wait --for=condition=Ready pod/share --timeout=1s");
     EXPECT_NE(in_time.exit_code, 0);
-    ASSERT_TRUE(server_->patch(
-        {"pods", "", "share"},
-        json::parse(R"({"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}})").value(),
-        "status"
-    ).ok());
+    ASSERT_TRUE(
+        server_
+            ->patch(
+                {"pods", "", "share"},
+                json::parse(
+                    R"({"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}})"
+                )
+                    .value(),
+                "status"
+            )
+            .ok()
+    );
     const auto waited = kubectl("wait --for=condition=Ready pod/share --timeout=20s");
     EXPECT_EQ(waited.exit_code, 0) << waited.output;
     server_->set_log({"pods", "", "share"}, "main", "CUDA_VISIBLE_DEVICES=0\n");
@@ -201,10 +219,14 @@ TEST_F(KubectlTest, WaitsAndWatches) {
 TEST_F(KubectlTest, ChangesInOtherWays) {
     ASSERT_EQ(apply("20", "a", "1").exit_code, 0);
     EXPECT_EQ(kubectl("annotate pod share edge-gpu.io/policy=spread").exit_code, 0);
-    EXPECT_EQ(kubectl("get pod share -o jsonpath='{.metadata.annotations.edge-gpu\\.io/policy}'").output,
-              "spread");
     EXPECT_EQ(
-        kubectl("patch pod share --type=merge -p '{\"metadata\":{\"labels\":{\"x\":\"y\"}}}'").exit_code, 0
+        kubectl("get pod share -o jsonpath='{.metadata.annotations.edge-gpu\\.io/policy}'").output,
+        "spread"
+    );
+    EXPECT_EQ(
+        kubectl("patch pod share --type=merge -p '{\"metadata\":{\"labels\":{\"x\":\"y\"}}}'")
+            .exit_code,
+        0
     );
     EXPECT_EQ(kubectl("apply --dry-run=server -f " + (folder_ / "pod.yaml").string()).exit_code, 0);
     EXPECT_THAT(kubectl("get leases -A").output, HasSubstr("No resources found"));

@@ -11,15 +11,15 @@ constexpr int kPods = 100'000;
 
 json::value pod(int i) {
     const std::string n = std::to_string(i);
-    return json::parse(
-               R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"pod-)" + n +
-               R"(","namespace":"default","labels":{"app":"train"},"annotations":{"nano-gpu/assume":"true",)"
-               R"("nano-gpu/container-main":"0","edge-gpu.io/placement":"{\"v\":1,\"c\":{\"main\":[\"GPU-)" + n +
-               R"(\",0,20]}}"}},"spec":{"nodeName":"node-)" + std::to_string(i % 5000) +
-               R"(","schedulerName":"default-scheduler","restartPolicy":"Always","containers":[{"name":"main",)"
-               R"("image":"cuda:12","resources":{"limits":{"nano-gpu/gpu-percent":"20"},"requests":)"
-               R"({"nano-gpu/gpu-percent":"20"}}}]},"status":{"phase":"Running"}})"
-    ).value();
+    return json::
+        parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"pod-)" + n +
+              R"(","namespace":"default","labels":{"app":"train"},"annotations":{"nano-gpu/assume":"true",)"
+              R"("nano-gpu/container-main":"0","edge-gpu.io/placement":"{\"v\":1,\"c\":{\"main\":[\"GPU-)" +
+              n + R"(\",0,20]}}"}},"spec":{"nodeName":"node-)" + std::to_string(i % 5000) +
+              R"(","schedulerName":"default-scheduler","restartPolicy":"Always","containers":[{"name":"main",)"
+              R"("image":"cuda:12","resources":{"limits":{"nano-gpu/gpu-percent":"20"},"requests":)"
+              R"({"nano-gpu/gpu-percent":"20"}}}]},"status":{"phase":"Running"}})")
+            .value();
 }
 
 ApiServer& loaded_server() {
@@ -54,7 +54,9 @@ void list_all(benchmark::State& state, const std::string& query) {
             bytes += response.body.size();
             const std::string_view head = std::string_view(response.body).substr(0, 300);
             const std::size_t at = head.find("\"continue\":\"");
-            token = at == std::string_view::npos ? "" : head.substr(at + 12, head.find('"', at + 12) - at - 12);
+            token = at == std::string_view::npos
+                        ? ""
+                        : head.substr(at + 12, head.find('"', at + 12) - at - 12);
         } while (!token.empty());
     }
     state.SetBytesProcessed(static_cast<std::int64_t>(bytes));

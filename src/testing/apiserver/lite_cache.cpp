@@ -6,7 +6,9 @@ namespace {
 std::string cache_key(std::string_view user_agent, const Target& target) {
     std::string key(user_agent.substr(0, user_agent.find(' ')));
     for (const std::string_view part :
-         {std::string_view(target.name_space), target.resource->plural, std::string_view(target.name),
+         {std::string_view(target.name_space),
+          target.resource->plural,
+          std::string_view(target.name),
           std::string_view(target.subresource)}) {
         key += '_';
         key += part;
@@ -43,9 +45,8 @@ void LiteCache::apply(
     });
 }
 
-std::optional<RestAnswer> LiteCache::answer(
-    std::string_view user_agent, const Target& target
-) const {
+std::optional<RestAnswer> LiteCache::answer(std::string_view user_agent, const Target& target)
+    const {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(cache_key(user_agent, target));
     if (found == entries_.end()) return std::nullopt;

@@ -1,8 +1,8 @@
-// What SuperEdge's lite-apiserver keeps on an edge node, with its peculiarities: the key is the User-Agent up to
-// the first blank, namespace, resource and name, never the query; a list is overwritten by the next
-// one of the same key, whatever its selector or page; watch events change the cached list, where ADDED
-// appends without looking for duplicates; single objects are never invalidated.
-// Facts: reference of lite-apiserver's cache manager. Thread-safe.
+// What SuperEdge's lite-apiserver keeps on an edge node, with its peculiarities: the key is the
+// User-Agent up to the first blank, namespace, resource and name, never the query; a list is
+// overwritten by the next one of the same key, whatever its selector or page; watch events change
+// the cached list, where ADDED appends without looking for duplicates; single objects are never
+// invalidated. Facts: reference of lite-apiserver's cache manager. Thread-safe.
 #pragma once
 
 #include <map>

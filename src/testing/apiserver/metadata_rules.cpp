@@ -18,8 +18,8 @@ constexpr std::string_view kInvalidValue = "FieldValueInvalid";
 
 std::uint64_t random_word() {
     static std::mutex mutex;
-    static Random random{(static_cast<std::uint64_t>(std::random_device{}()) << 32) |
-                         std::random_device{}()};
+    static Random random{
+        (static_cast<std::uint64_t>(std::random_device{}()) << 32) | std::random_device{}()};
     const std::lock_guard lock(mutex);
     return random();
 }
@@ -64,7 +64,8 @@ std::string qualified_name_fault(std::string_view key, bool fold_case) {
     if (const std::size_t slash = key.find('/'); slash != std::string_view::npos) {
         std::string prefix(key.substr(0, slash));
         if (fold_case) {
-            for (char& c : prefix) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+            for (char& c : prefix)
+                c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
         }
         name = key.substr(slash + 1);
         if (prefix.empty()) return "prefix part must be non-empty";
@@ -120,7 +121,8 @@ Verdict check_string_map(
     for (const auto& entry : map->get_object()) {
         if (!entry.value().is_string())
             return wrong_type(
-                resource, "metadata." + std::string(field) + "[" + quoted(entry.key()) + "]",
+                resource,
+                "metadata." + std::string(field) + "[" + quoted(entry.key()) + "]",
                 "a string"
             );
     }
@@ -138,7 +140,9 @@ void check_map_keys(
         const auto fault = qualified_name_fault(entry.key(), fold_case);
         if (fault.empty()) continue;
         causes.push_back(
-            {std::string(kInvalidValue), "Invalid value: " + quoted(entry.key()) + ": " + fault, field}
+            {std::string(kInvalidValue),
+             "Invalid value: " + quoted(entry.key()) + ": " + fault,
+             field}
         );
     }
 }
@@ -150,8 +154,7 @@ std::string timestamp_now(std::int64_t offset_s) {
     std::tm parts{};
     gmtime_r(&now, &parts);
     std::array<char, 32> text{};
-    const std::size_t size =
-        std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    const std::size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
     return {text.data(), size};
 }
 
@@ -180,7 +183,8 @@ Verdict normalise_shape(const Resource& resource, json::value& doc) {
             return wrong_type(resource, part, "an object");
     }
     const json::object& metadata = metadata_of(doc);
-    for (const std::string_view text : {"name", "namespace", "generateName", "uid", "resourceVersion"}) {
+    for (const std::string_view text :
+         {"name", "namespace", "generateName", "uid", "resourceVersion"}) {
         if (const json::value* v = metadata.if_contains(text); v != nullptr && !v->is_string())
             return wrong_type(resource, "metadata." + std::string(text), "a string");
     }
@@ -235,7 +239,10 @@ void fill_new_metadata(json::value& doc) {
         set_string(metadata, "name", made);
     }
     for (const std::string_view server_side :
-         {"deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion",
+         {"deletionTimestamp",
+          "deletionGracePeriodSeconds",
+          "selfLink",
+          "resourceVersion",
           "managedFields"})
         metadata.erase(server_side);
     set_string(metadata, "uid", new_uid());
@@ -247,11 +254,11 @@ std::vector<StatusCause> check_metadata(const Resource& resource, const json::va
     const auto name = json::get_string(doc, {"metadata", "name"});
     if (name.empty()) {
         causes.push_back(
-            {"FieldValueRequired", "Required value: name or generateName is required",
+            {"FieldValueRequired",
+             "Required value: name or generateName is required",
              "metadata.name"}
         );
-    } else if (resource.kind == "Namespace" || resource.kind == "Service" ? !dns_label(name)
-                                                                         : !dns_subdomain(name)) {
+    } else if (resource.kind == "Namespace" || resource.kind == "Service" ? !dns_label(name) : !dns_subdomain(name)) {
         causes.push_back(
             {std::string(kInvalidValue),
              "Invalid value: " + quoted(name) +
@@ -283,7 +290,8 @@ std::vector<StatusCause> check_metadata(const Resource& resource, const json::va
     }
     if (bytes > kAnnotationBytes)
         causes.push_back(
-            {"FieldValueTooLong", "Too long: may not be more than 262144 bytes",
+            {"FieldValueTooLong",
+             "Too long: may not be more than 262144 bytes",
              "metadata.annotations"}
         );
     return causes;
@@ -298,7 +306,8 @@ std::vector<StatusCause> check_metadata_update(
         const auto is = json::get_string(after, {"metadata", field});
         if (was == is) continue;
         causes.push_back(
-            {std::string(kInvalidValue), "Invalid value: " + quoted(is) + ": field is immutable",
+            {std::string(kInvalidValue),
+             "Invalid value: " + quoted(is) + ": field is immutable",
              "metadata." + std::string(field)}
         );
     }

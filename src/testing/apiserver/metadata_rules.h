@@ -1,6 +1,6 @@
-// What the API server does to metadata of every kind: names, generateName, uid, creation time, and the
-// checks whose failures users meet (names, label and annotation syntax, immutable fields). Pure but for
-// the clock and the uid generator.
+// What the API server does to metadata of every kind: names, generateName, uid, creation time, and
+// the checks whose failures users meet (names, label and annotation syntax, immutable fields). Pure
+// but for the clock and the uid generator.
 #pragma once
 
 #include <string>
@@ -17,8 +17,8 @@ namespace egpu::testing {
 std::string timestamp_now(std::int64_t offset_s = 0);
 std::string new_uid();
 
-// Drops nulls, as decoding into Go types does, and checks the shape every object has: metadata is an object,
-// labels and annotations map strings to strings, spec and status are objects.
+// Drops nulls, as decoding into Go types does, and checks the shape every object has: metadata is
+// an object, labels and annotations map strings to strings, spec and status are objects.
 Verdict normalise_shape(const Resource& resource, json::value& doc);
 
 // Checks kind, apiVersion and namespace of a body against the request and fills in the namespace.
@@ -30,8 +30,6 @@ Verdict match_request(
 void fill_new_metadata(json::value& doc);
 
 std::vector<StatusCause> check_metadata(const Resource& resource, const json::value& doc);
-std::vector<StatusCause> check_metadata_update(
-    const json::value& before, const json::value& after
-);
+std::vector<StatusCause> check_metadata_update(const json::value& before, const json::value& after);
 
 }  // namespace egpu::testing

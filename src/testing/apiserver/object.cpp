@@ -9,8 +9,7 @@ Object::Object(const Resource& resource, json::value doc, std::uint64_t revision
     EG_CHECK(doc_.is_object());
     doc_.get_object().erase("kind");
     doc_.get_object().erase("apiVersion");
-    if (revision_ != 0)
-        set_string(metadata_of(doc_), "resourceVersion", std::to_string(revision_));
+    if (revision_ != 0) set_string(metadata_of(doc_), "resourceVersion", std::to_string(revision_));
 }
 
 const std::string& Object::text() const {
@@ -64,6 +63,11 @@ json::object& child_object(json::object& parent, std::string_view key) {
 json::object& metadata_of(json::value& doc) {
     if (!doc.is_object()) doc.emplace_object();
     return child_object(doc.get_object(), "metadata");
+}
+
+bool has_finalizers(const json::value& doc) {
+    const json::array* finalizers = json::get_array(doc, {"metadata", "finalizers"});
+    return finalizers != nullptr && !finalizers->empty();
 }
 
 void set_string(json::object& in, std::string_view key, std::string_view value) {

@@ -1,7 +1,8 @@
-// One stored version of one API object: immutable, shared by the store, its history and its readers.
+// One stored version of one API object: immutable, shared by the store, its history and its
+// readers.
 //
-// The document is kept without kind and apiVersion (list items carry none); text() serialises it once, on
-// first use, so that listing 100,000 pods costs a concatenation. Thread-safe.
+// The document is kept without kind and apiVersion (list items carry none); text() serialises it
+// once, on first use, so that listing 100,000 pods costs a concatenation. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +25,11 @@ class Object {
     const json::value& doc() const { return doc_; }
     std::uint64_t revision() const { return revision_; }
     std::string_view name() const { return json::get_string(doc_, {"metadata", "name"}); }
-    std::string_view name_space() const { return json::get_string(doc_, {"metadata", "namespace"}); }
-    std::string_view uid() const { return json::get_string(doc_, {"metadata", "uid"}); }
-    bool deleting() const {
-        return json::find(doc_, {"metadata", "deletionTimestamp"}) != nullptr;
+    std::string_view name_space() const {
+        return json::get_string(doc_, {"metadata", "namespace"});
     }
+    std::string_view uid() const { return json::get_string(doc_, {"metadata", "uid"}); }
+    bool deleting() const { return json::find(doc_, {"metadata", "deletionTimestamp"}) != nullptr; }
 
     // As an item of a list.
     const std::string& text() const;
@@ -53,6 +54,7 @@ std::string object_key(std::string_view name_space, std::string_view name);
 // Editing documents: the object under `key`, made when it is missing or something else.
 json::object& child_object(json::object& parent, std::string_view key);
 json::object& metadata_of(json::value& doc);
+bool has_finalizers(const json::value& doc);
 void set_string(json::object& in, std::string_view key, std::string_view value);
 
 }  // namespace egpu::testing

@@ -134,8 +134,7 @@ Verdict apply_operation(json::value& doc, const json::value& operation) {
 }  // namespace
 
 Outcome<json::value> json_patch(const json::value& document, const json::value& patch) {
-    if (!patch.is_array())
-        return status::bad_request("a JSON patch is an array of operations");
+    if (!patch.is_array()) return status::bad_request("a JSON patch is an array of operations");
     json::value doc = document;
     for (const auto& operation : patch.get_array()) {
         if (auto failed = apply_operation(doc, operation)) return *failed;

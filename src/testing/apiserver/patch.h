@@ -1,5 +1,6 @@
-// The three patch formats: JSON Patch (RFC 6902), JSON merge patch (RFC 7396) and Kubernetes' strategic merge
-// patch with the merge keys of the core types (containers by name, conditions by type, ...) and its directives
+// The three patch formats: JSON Patch (RFC 6902), JSON merge patch (RFC 7396) and Kubernetes'
+// strategic merge patch with the merge keys of the core types (containers by name, conditions by
+// type, ...) and its directives
 // ($patch, $setElementOrder, $deleteFromPrimitiveList, $retainKeys), as `kubectl apply` sends them.
 // Pure; failures are the Status that the API server gives.
 #pragma once

@@ -20,16 +20,13 @@ TEST(MergePatch, Rfc7396) {
 
 TEST(JsonPatch, Operations) {
     const auto doc = parse(R"({"m":{"a/b":"1"},"l":["x","y"]})");
-    auto patched = json_patch(
-        doc,
-        parse(R"([{"op":"test","path":"/m/a~1b","value":"1"},
+    auto patched = json_patch(doc, parse(R"([{"op":"test","path":"/m/a~1b","value":"1"},
                   {"op":"replace","path":"/m/a~1b","value":"2"},
                   {"op":"add","path":"/l/1","value":"n"},
                   {"op":"add","path":"/l/-","value":"z"},
                   {"op":"remove","path":"/l/0"},
                   {"op":"copy","from":"/l/0","path":"/m/c"},
-                  {"op":"move","from":"/m/c","path":"/m/d"}])")
-    );
+                  {"op":"move","from":"/m/c","path":"/m/d"}])"));
     ASSERT_TRUE(static_cast<bool>(patched));
     EXPECT_EQ(*patched, parse(R"({"m":{"a/b":"2","d":"n"},"l":["n","y","z"]})"));
 }
@@ -77,10 +74,14 @@ TEST(StrategicPatch, ListsMergeByKey) {
             R"({"conditions":[{"type":"Ready","status":"True"},{"type":"PodScheduled","status":"True"}]})"
         )
     );
-    EXPECT_EQ(strategic(R"({"taints":[{"key":"a"}]})", R"({"taints":[{"key":"b"}]})"),
-              parse(R"({"taints":[{"key":"b"}]})"));
-    EXPECT_EQ(strategic(R"({"finalizers":["a"]})", R"({"finalizers":["a","b"]})"),
-              parse(R"({"finalizers":["a","b"]})"));
+    EXPECT_EQ(
+        strategic(R"({"taints":[{"key":"a"}]})", R"({"taints":[{"key":"b"}]})"),
+        parse(R"({"taints":[{"key":"b"}]})")
+    );
+    EXPECT_EQ(
+        strategic(R"({"finalizers":["a"]})", R"({"finalizers":["a","b"]})"),
+        parse(R"({"finalizers":["a","b"]})")
+    );
 }
 
 TEST(StrategicPatch, Directives) {
@@ -100,7 +101,9 @@ TEST(StrategicPatch, Directives) {
         parse(R"({"containers":[{"name":"c","image":"x"},{"name":"a"},{"name":"b"}]})")
     );
     EXPECT_EQ(
-        strategic(R"({"finalizers":["a","b"]})", R"({"$deleteFromPrimitiveList/finalizers":["a"]})"),
+        strategic(
+            R"({"finalizers":["a","b"]})", R"({"$deleteFromPrimitiveList/finalizers":["a"]})"
+        ),
         parse(R"({"finalizers":["b"]})")
     );
     EXPECT_EQ(
@@ -114,8 +117,10 @@ TEST(StrategicPatch, Directives) {
         strategic(R"({"labels":{"a":"1","b":"2"}})", R"({"labels":{"$patch":"replace","c":"3"}})"),
         parse(R"({"labels":{"c":"3"}})")
     );
-    EXPECT_EQ(strategic(R"({"labels":{"a":"1","b":"2"}})", R"({"labels":{"a":null}})"),
-              parse(R"({"labels":{"b":"2"}})"));
+    EXPECT_EQ(
+        strategic(R"({"labels":{"a":"1","b":"2"}})", R"({"labels":{"a":null}})"),
+        parse(R"({"labels":{"b":"2"}})")
+    );
 }
 
 TEST(StrategicPatch, RefusesItemsWithoutTheirKey) {

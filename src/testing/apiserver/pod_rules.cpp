@@ -37,8 +37,8 @@ void default_container(json::object& container) {
     if (image != nullptr && image->is_string()) {
         const std::string_view text = image->get_string();
         const std::string_view last = text.substr(text.rfind('/') + 1);
-        const bool latest = last.find_first_of(":@") == std::string_view::npos ||
-                            last.ends_with(":latest");
+        const bool latest =
+            last.find_first_of(":@") == std::string_view::npos || last.ends_with(":latest");
         set_default(container, "imagePullPolicy", latest ? "Always" : "IfNotPresent");
     }
     if (json::array* ports = array_in(container, "ports")) {
@@ -81,7 +81,8 @@ std::string_view qos_class(const json::object& spec) {
                 const json::value* request = json::find(c, {"resources", "requests", resource});
                 const json::value* limit = json::find(c, {"resources", "limits", resource});
                 if (request != nullptr || limit != nullptr) any = true;
-                if (limit == nullptr || (request != nullptr && *request != *limit)) guaranteed = false;
+                if (limit == nullptr || (request != nullptr && *request != *limit))
+                    guaranteed = false;
             }
         }
     }
@@ -97,9 +98,11 @@ void check_resource(
 ) {
     const auto limit_text = json::get_string(container, {"resources", "limits", resource});
     const auto request_text = json::get_string(container, {"resources", "requests", resource});
-    const auto complain = [&](std::string_view where, std::string_view value, std::string_view why) {
+    const auto complain = [&](std::string_view where, std::string_view value, std::string_view why
+                          ) {
         causes.push_back(
-            {"FieldValueInvalid", "Invalid value: " + quoted(value) + ": " + std::string(why),
+            {"FieldValueInvalid",
+             "Invalid value: " + quoted(value) + ": " + std::string(why),
              path + ".resources." + std::string(where) + "[" + std::string(resource) + "]"}
         );
     };
@@ -111,21 +114,28 @@ void check_resource(
         complain("requests", request_text, "must be greater than or equal to 0");
     if (native(resource)) {
         if (limit && request && request->nano > limit->nano)
-            complain("requests", request_text,
-                     "must be less than or equal to " + std::string(resource) + " limit of " +
-                         std::string(limit_text));
+            complain(
+                "requests",
+                request_text,
+                "must be less than or equal to " + std::string(resource) + " limit of " +
+                    std::string(limit_text)
+            );
         return;
     }
     if (limit && !limit->integral()) complain("limits", limit_text, "must be an integer");
     if (request && !request->integral()) complain("requests", request_text, "must be an integer");
     if (!limit) {
         causes.push_back(
-            {"FieldValueRequired", "Required value: Limit must be set for non overcommitable resources",
+            {"FieldValueRequired",
+             "Required value: Limit must be set for non overcommitable resources",
              path + ".resources.limits"}
         );
     } else if (request && *request != *limit) {
-        complain("requests", request_text,
-                 "must be equal to " + std::string(resource) + " limit of " + std::string(limit_text));
+        complain(
+            "requests",
+            request_text,
+            "must be equal to " + std::string(resource) + " limit of " + std::string(limit_text)
+        );
     }
 }
 
@@ -155,7 +165,10 @@ json::value frozen_spec(const json::value& pod) {
     if (spec == nullptr) return json::object();
     json::object copy = *spec;
     for (const std::string_view free :
-         {"tolerations", "activeDeadlineSeconds", "schedulingGates", "terminationGracePeriodSeconds"})
+         {"tolerations",
+          "activeDeadlineSeconds",
+          "schedulingGates",
+          "terminationGracePeriodSeconds"})
         copy.erase(free);
     for (const auto list : kLists) {
         if (json::array* containers = array_in(copy, list)) {
@@ -191,11 +204,12 @@ Verdict check_container_shape(const json::value& container, const std::string& p
         if (!map->is_object()) return malformed(where, "a map of quantities");
         for (const auto& entry : map->get_object()) {
             const auto& v = entry.value();
-            const bool fine = v.is_string() ? parse_quantity(v.get_string()).has_value()
-                                            : v.is_number();
+            const bool fine =
+                v.is_string() ? parse_quantity(v.get_string()).has_value() : v.is_number();
             if (!fine)
-                return malformed(where + "[" + quoted(entry.key()) + "]",
-                                 "a quantity such as 1, 500m or 2Gi");
+                return malformed(
+                    where + "[" + quoted(entry.key()) + "]", "a quantity such as 1, 500m or 2Gi"
+                );
         }
     }
     return {};
@@ -225,7 +239,8 @@ Verdict check_pod_shape(const json::value& pod) {
     }
     for (const std::string_view field : {"nodeName", "restartPolicy", "schedulerName"}) {
         const json::value* v = json::find(pod, {"spec", field});
-        if (v != nullptr && !v->is_string()) return malformed("spec." + std::string(field), "a string");
+        if (v != nullptr && !v->is_string())
+            return malformed("spec." + std::string(field), "a string");
     }
     return {};
 }
@@ -274,11 +289,13 @@ std::vector<StatusCause> validate_pod(const json::value& pod) {
             if (name.empty()) {
                 causes.push_back({"FieldValueRequired", "Required value", path + ".name"});
             } else if (!dns_label(name)) {
-                causes.push_back({"FieldValueInvalid",
-                                  "Invalid value: " + quoted(name) +
-                                      ": a lowercase RFC 1123 label must consist of lower case "
-                                      "alphanumeric characters or '-'",
-                                  path + ".name"});
+                causes.push_back(
+                    {"FieldValueInvalid",
+                     "Invalid value: " + quoted(name) +
+                         ": a lowercase RFC 1123 label must consist of lower case "
+                         "alphanumeric characters or '-'",
+                     path + ".name"}
+                );
             } else if (!names.insert(name).second) {
                 causes.push_back(
                     {"FieldValueDuplicate", "Duplicate value: " + quoted(name), path + ".name"}
@@ -289,10 +306,12 @@ std::vector<StatusCause> validate_pod(const json::value& pod) {
     }
     const auto restart = json::get_string(pod, {"spec", "restartPolicy"});
     if (restart != "Always" && restart != "OnFailure" && restart != "Never")
-        causes.push_back({"FieldValueNotSupported",
-                          "Unsupported value: " + quoted(restart) +
-                              ": supported values: \"Always\", \"OnFailure\", \"Never\"",
-                          "spec.restartPolicy"});
+        causes.push_back(
+            {"FieldValueNotSupported",
+             "Unsupported value: " + quoted(restart) +
+                 ": supported values: \"Always\", \"OnFailure\", \"Never\"",
+             "spec.restartPolicy"}
+        );
     return causes;
 }
 
@@ -302,7 +321,8 @@ std::vector<StatusCause> validate_pod_update(const json::value& before, const js
         causes.push_back(
             {"FieldValueForbidden",
              "Forbidden: pod updates may not change fields other than `spec.containers[*].image`, "
-             "`spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` (only "
+             "`spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` "
+             "(only "
              "additions to existing tolerations), `spec.terminationGracePeriodSeconds`",
              "spec"}
         );
@@ -344,8 +364,7 @@ void assign_pod(json::value& pod, std::string_view node, const json::object* ann
         {"type", "PodScheduled"},
         {"status", "True"},
         {"lastProbeTime", nullptr},
-        {"lastTransitionTime", timestamp_now()}
-    };
+        {"lastTransitionTime", timestamp_now()}};
     for (auto& c : conditions.get_array()) {
         if (json::get_string(c, {"type"}) == "PodScheduled") {
             c = scheduled;

@@ -141,7 +141,8 @@ void print_event(const Object& o, json::array& cells) {
         object.append("/").append(name);
     std::string source(text(o, {"source", "component"}));
     if (source.empty()) source = text(o, {"reportingComponent"});
-    if (const auto host = text(o, {"source", "host"}); !host.empty()) source.append(", ").append(host);
+    if (const auto host = text(o, {"source", "host"}); !host.empty())
+        source.append(", ").append(host);
     std::string_view message = text(o, {"message"});
     while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
     cells.emplace_back(age_of(last));

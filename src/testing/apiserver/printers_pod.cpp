@@ -25,7 +25,8 @@ const json::array& array_or_empty(
 std::string terminated_word(const json::value& container_status) {
     const auto reason = json::get_string(container_status, {"state", "terminated", "reason"});
     if (!reason.empty()) return std::string(reason);
-    const auto signal = json::get_int(container_status, {"state", "terminated", "signal"}).value_or(0);
+    const auto signal =
+        json::get_int(container_status, {"state", "terminated", "signal"}).value_or(0);
     if (signal != 0) return "Signal:" + std::to_string(signal);
     return "ExitCode:" +
            std::to_string(
@@ -113,7 +114,8 @@ Summary sum_up(const json::value& pod) {
     }
     if (!sum_up_init(pod, s)) sum_up_apps(pod, s);
     if (has(pod, {"metadata", "deletionTimestamp"}))
-        s.status = json::get_string(pod, {"status", "reason"}) == "NodeLost" ? "Unknown" : "Terminating";
+        s.status =
+            json::get_string(pod, {"status", "reason"}) == "NodeLost" ? "Unknown" : "Terminating";
     return s;
 }
 

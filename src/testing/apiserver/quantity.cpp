@@ -28,9 +28,22 @@ bool parse_suffix(std::string_view suffix, Parts& parts) {
         int binary;
     };
     static constexpr Named kNames[] = {
-        {"", 0, 0},   {"n", -9, 0}, {"u", -6, 0}, {"m", -3, 0}, {"k", 3, 0},  {"M", 6, 0},
-        {"G", 9, 0},  {"T", 12, 0}, {"P", 15, 0}, {"E", 18, 0}, {"Ki", 0, 1}, {"Mi", 0, 2},
-        {"Gi", 0, 3}, {"Ti", 0, 4}, {"Pi", 0, 5}, {"Ei", 0, 6}};
+        {"", 0, 0},
+        {"n", -9, 0},
+        {"u", -6, 0},
+        {"m", -3, 0},
+        {"k", 3, 0},
+        {"M", 6, 0},
+        {"G", 9, 0},
+        {"T", 12, 0},
+        {"P", 15, 0},
+        {"E", 18, 0},
+        {"Ki", 0, 1},
+        {"Mi", 0, 2},
+        {"Gi", 0, 3},
+        {"Ti", 0, 4},
+        {"Pi", 0, 5},
+        {"Ei", 0, 6}};
     for (const auto& name : kNames) {
         if (name.text != suffix) continue;
         parts.exponent = name.exponent;

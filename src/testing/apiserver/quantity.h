@@ -1,6 +1,6 @@
-// Kubernetes resource quantities ("20", "1500m", "4Gi", "2e1"), exact and without floating point, for the
-// checks that the API server makes on creation. Kept apart from the product's own parser on purpose: the
-// embedded server is the other side of the tests. Pure.
+// Kubernetes resource quantities ("20", "1500m", "4Gi", "2e1"), exact and without floating point,
+// for the checks that the API server makes on creation. Kept apart from the product's own parser on
+// purpose: the embedded server is the other side of the tests. Pure.
 #pragma once
 
 #include <cstdint>

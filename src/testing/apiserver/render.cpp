@@ -112,8 +112,12 @@ Form Form::from_accept(std::string_view accept, std::string_view include_object)
 std::string render_object(const Object& object, const Form& form) {
     std::string out;
     switch (form.kind) {
-        case Form::Kind::kPlain: object.append_full_text(out); break;
-        case Form::Kind::kMetadata: append_metadata_object(out, object, form.version); break;
+        case Form::Kind::kPlain:
+            object.append_full_text(out);
+            break;
+        case Form::Kind::kMetadata:
+            append_metadata_object(out, object, form.version);
+            break;
         case Form::Kind::kTable:
             append_table_head(out, form);
             append_list_metadata(out, {object.revision(), ""});
@@ -165,9 +169,15 @@ std::string render_list(
         if (!first) out += ',';
         first = false;
         switch (form.kind) {
-            case Form::Kind::kPlain: out += item->text(); break;
-            case Form::Kind::kMetadata: append_metadata_object(out, *item, form.version); break;
-            case Form::Kind::kTable: append_row(out, *item, form); break;
+            case Form::Kind::kPlain:
+                out += item->text();
+                break;
+            case Form::Kind::kMetadata:
+                append_metadata_object(out, *item, form.version);
+                break;
+            case Form::Kind::kTable:
+                append_row(out, *item, form);
+                break;
         }
     }
     out += "]}";
@@ -197,7 +207,8 @@ std::string render_bookmark(
 ) {
     std::string metadata = R"({"resourceVersion":")" + std::to_string(revision) + "\"";
     if (initial_events_end) {
-        metadata += R"(,"annotations":{"k8s.io/initial-events-end":"true"},"creationTimestamp":null})";
+        metadata +=
+            R"(,"annotations":{"k8s.io/initial-events-end":"true"},"creationTimestamp":null})";
     } else {
         metadata += R"(,"creationTimestamp":null})";
     }
@@ -205,7 +216,8 @@ std::string render_bookmark(
     if (form.kind == Form::Kind::kTable) {
         append_table_head(out, form);
         append_list_metadata(out, {revision, ""});
-        out += R"(,"columnDefinitions":[],"rows":[{"cells":[],"object":{"kind":"PartialObjectMetadata",)";
+        out +=
+            R"(,"columnDefinitions":[],"rows":[{"cells":[],"object":{"kind":"PartialObjectMetadata",)";
         out += R"("apiVersion":"meta.k8s.io/)" + std::string(form.version) + R"(","metadata":)" +
                metadata + "}}]}";
     } else {

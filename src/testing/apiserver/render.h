@@ -1,5 +1,5 @@
-// Answers in the form the client asked for with its Accept header: plain objects and lists, Tables (kubectl get)
-// and PartialObjectMetadata. Plain forms reuse the text kept with each object. Pure.
+// Answers in the form the client asked for with its Accept header: plain objects and lists, Tables
+// (kubectl get) and PartialObjectMetadata. Plain forms reuse the text kept with each object. Pure.
 #pragma once
 
 #include <string>
@@ -35,7 +35,8 @@ std::string render_list(
     const Form& form
 );
 
-// One line of a watch stream, with the line feed. `revision` replaces the object's own when it is not 0.
+// One line of a watch stream, with the line feed. `revision` replaces the object's own when it is
+// not 0.
 std::string render_event(
     EventType type, const Object& object, const Form& form, std::uint64_t revision = 0
 );

@@ -1,6 +1,6 @@
-// The table of kinds this API server knows: one entry a resource. Discovery, routing, selectors, printing
-// and update rules all read it; a new kind is a new entry (and, if it prints more than its name and
-// age, a row function in printers*.cpp).
+// The table of kinds this API server knows: one entry a resource. Discovery, routing, selectors,
+// printing and update rules all read it; a new kind is a new entry (and, if it prints more than its
+// name and age, a row function in printers*.cpp).
 #pragma once
 
 #include <cstddef>
@@ -35,8 +35,9 @@ struct Resource {
     std::vector<std::string_view> short_names = {};
     std::vector<std::string_view> categories = {};
     std::vector<std::string_view> subresources = {};  // "status", "binding", ...
-    std::vector<std::string_view> fields = {};        // field selectors besides metadata.name and .namespace
-    bool unconditional_update = true;            // PUT without a resourceVersion is allowed
+    std::vector<std::string_view> fields =
+        {};                            // field selectors besides metadata.name and .namespace
+    bool unconditional_update = true;  // PUT without a resourceVersion is allowed
     std::vector<Column> columns = {};
     RowPrinter print = nullptr;
     std::size_t index = 0;  // position in the table

@@ -114,7 +114,8 @@ RestAnswer Rest::serve(const Target& target, const RestRequest& request, ReadRes
     if (request.method == "PUT" && !collection) return serve_put(target, request);
     if (request.method == "PATCH" && !collection) return serve_patch(target, request);
     if (request.method == "DELETE" && target.subresource.empty())
-        return collection ? serve_delete_collection(target, request) : serve_delete(target, request);
+        return collection ? serve_delete_collection(target, request)
+                          : serve_delete(target, request);
     return RestAnswer::failure(status::method_not_allowed());
 }
 
@@ -150,7 +151,8 @@ Outcome<ListResult> Rest::list(
     Token at{exact_revision, ""};
     if (!continue_token.empty()) {
         auto token = read_token(continue_token);
-        if (!token) return status::bad_request("continue key is not valid: it was not made by this server");
+        if (!token)
+            return status::bad_request("continue key is not valid: it was not made by this server");
         at = std::move(*token);
     }
     const std::string prefix =
@@ -198,7 +200,9 @@ RestAnswer Rest::serve_list(const Target& target, const RestRequest& request, Re
     if (const auto text = query.get("limit"); !text.empty()) {
         const auto number = to_number(text);
         if (!number)
-            return RestAnswer::failure(status::bad_request("limit is no number: " + std::string(text)));
+            return RestAnswer::failure(
+                status::bad_request("limit is no number: " + std::string(text))
+            );
         limit = static_cast<std::size_t>(*number);
     }
     const auto token = query.get("continue");
@@ -219,9 +223,8 @@ RestAnswer Rest::serve_list(const Target& target, const RestRequest& request, Re
     if (!found) return RestAnswer::failure(found.failure());
     const Form form = form_of(request);
     RestAnswer answer;
-    answer.body = render_list(
-        *target.resource, found->items, {found->revision, found->continue_token}, form
-    );
+    answer.body =
+        render_list(*target.resource, found->items, {found->revision, found->continue_token}, form);
     if (read != nullptr && form.kind == Form::Kind::kPlain) read->list = std::move(*found);
     return answer;
 }
@@ -336,8 +339,7 @@ RestAnswer Rest::serve_log(const Target& target, const RestRequest& request) {
     std::string container(request.query->get("container"));
     if (container.empty()) {
         const json::array* all = json::get_array(pod, {"spec", "containers"});
-        if (all != nullptr && !all->empty())
-            container = json::get_string(all->front(), {"name"});
+        if (all != nullptr && !all->empty()) container = json::get_string(all->front(), {"name"});
     }
     auto text = logs_(target.name_space, target.name, container);
     if (!text && json::get_string(pod, {"status", "phase"}) == "Pending")
@@ -348,7 +350,8 @@ RestAnswer Rest::serve_log(const Target& target, const RestRequest& request) {
     std::string out = text.value_or("");
     if (const auto tail = to_number(request.query->get("tailLines")); tail && !out.empty()) {
         std::size_t from = out.size() - (out.back() == '\n' ? 1 : 0);
-        for (std::int64_t lines = *tail; lines > 0 && from != std::string::npos && from > 0; --lines)
+        for (std::int64_t lines = *tail; lines > 0 && from != std::string::npos && from > 0;
+             --lines)
             from = out.rfind('\n', from - 1);
         if (*tail == 0) {
             out.clear();

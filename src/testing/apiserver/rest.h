@@ -1,6 +1,6 @@
-// The REST side without sockets: from method, path, query and body to status and body. Watches are parsed
-// here and streamed in watch_stream.h.
-// Contract: https://kubernetes.io/docs/reference/using-api/api-concepts (paths, verbs, paging, Table).
+// The REST side without sockets: from method, path, query and body to status and body. Watches are
+// parsed here and streamed in watch_stream.h. Contract:
+// https://kubernetes.io/docs/reference/using-api/api-concepts (paths, verbs, paging, Table).
 // Thread-safe.
 #pragma once
 

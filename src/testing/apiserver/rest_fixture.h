@@ -1,4 +1,5 @@
-// What the tests of this folder share: a running server, an HTTP client for it, and a reader of watch lines.
+// What the tests of this folder share: a running server, an HTTP client for it, and a reader of
+// watch lines.
 #pragma once
 
 #include <memory>
@@ -109,8 +110,9 @@ class RestFixture : public ::testing::Test {
     static std::string pod_text(
         const std::string& name, const std::string& more_metadata = "", const std::string& spec = ""
     ) {
-        return R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + "\"" + more_metadata +
-               R"(},"spec":{)" + spec + R"("containers":[{"name":"main","image":"cuda:12"}]}})";
+        return R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + "\"" +
+               more_metadata + R"(},"spec":{)" + spec +
+               R"("containers":[{"name":"main","image":"cuda:12"}]}})";
     }
     Reply make_pod(
         const std::string& name, const std::string& more_metadata = "", const std::string& spec = ""

@@ -1,4 +1,5 @@
-// Paths of the API: /api/v1/... and /apis/GROUP/VERSION/..., with or without namespaces/NAME in front.
+// Paths of the API: /api/v1/... and /apis/GROUP/VERSION/..., with or without namespaces/NAME in
+// front.
 #include "testing/apiserver/rest.h"
 
 namespace egpu::testing {
@@ -32,7 +33,8 @@ std::optional<Target> parse_target(std::string_view path) {
         return std::nullopt;
     }
     Target target;
-    // namespaces/NS/RESOURCE..., but namespaces/NS and namespaces/NS/status are the namespace itself.
+    // namespaces/NS/RESOURCE..., but namespaces/NS and namespaces/NS/status are the namespace
+    // itself.
     if (parts[at] == "namespaces" && parts.size() >= at + 3 &&
         (!group.empty() || !namespaces().has_subresource(parts[at + 2]))) {
         target.name_space = parts[at + 1];

@@ -13,9 +13,7 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(Quantity, Values) {
-    const auto nano = [](std::int64_t v) {
-        return Quantity::Wide(v);
-    };
+    const auto nano = [](std::int64_t v) { return Quantity::Wide(v); };
     for (const auto* twenty : {"20", "20.0", "2e1", "20000m", "0.02k", "+20", "200E-1"}) {
         const auto q = parse_quantity(twenty);
         ASSERT_TRUE(q.has_value()) << twenty;
@@ -67,9 +65,7 @@ TEST(PodRules, Defaults) {
     EXPECT_EQ(json::get_string(pod, {"spec", "restartPolicy"}), "Always");
     EXPECT_EQ(json::get_string(pod, {"spec", "schedulerName"}), "default-scheduler");
     const auto& container = json::get_array(pod, {"spec", "containers"})->front();
-    EXPECT_EQ(
-        json::get_string(container, {"resources", "requests", "nano-gpu/gpu-percent"}), "20"
-    );
+    EXPECT_EQ(json::get_string(container, {"resources", "requests", "nano-gpu/gpu-percent"}), "20");
     EXPECT_EQ(json::get_string(container, {"imagePullPolicy"}), "Always");
     EXPECT_EQ(complaint(validate_pod(pod)), "");
 }
@@ -78,17 +74,24 @@ TEST(PodRules, ExtendedResources) {
     const auto complain = [](std::string_view resources) {
         return complaint(validate_pod(pod_with(resources)));
     };
-    EXPECT_THAT(complain(R"({"limits":{"nano-gpu/gpu-percent":"20.5"}})"),
-                HasSubstr("must be an integer"));
+    EXPECT_THAT(
+        complain(R"({"limits":{"nano-gpu/gpu-percent":"20.5"}})"), HasSubstr("must be an integer")
+    );
     EXPECT_THAT(complain(R"({"requests":{"nvidia.com/gpu":"1"}})"), HasSubstr("Limit must be set"));
-    EXPECT_THAT(complain(R"({"limits":{"nvidia.com/gpu":"2"},"requests":{"nvidia.com/gpu":"1"}})"),
-                HasSubstr("must be equal to nvidia.com/gpu limit of 2"));
-    EXPECT_THAT(complain(R"({"limits":{"nvidia.com/gpu":"-1"}})"),
-                HasSubstr("must be greater than or equal to 0"));
+    EXPECT_THAT(
+        complain(R"({"limits":{"nvidia.com/gpu":"2"},"requests":{"nvidia.com/gpu":"1"}})"),
+        HasSubstr("must be equal to nvidia.com/gpu limit of 2")
+    );
+    EXPECT_THAT(
+        complain(R"({"limits":{"nvidia.com/gpu":"-1"}})"),
+        HasSubstr("must be greater than or equal to 0")
+    );
     EXPECT_EQ(complain(R"({"limits":{"nvidia.com/gpu":"0"}})"), "");
     EXPECT_EQ(complain(R"({"limits":{"cpu":"2"},"requests":{"cpu":"500m"}})"), "");
-    EXPECT_THAT(complain(R"({"limits":{"cpu":"1"},"requests":{"cpu":"2"}})"),
-                HasSubstr("must be less than or equal to cpu limit"));
+    EXPECT_THAT(
+        complain(R"({"limits":{"cpu":"1"},"requests":{"cpu":"2"}})"),
+        HasSubstr("must be less than or equal to cpu limit")
+    );
 }
 
 TEST(PodRules, ShapesThatDoNotDecode) {
@@ -107,12 +110,15 @@ TEST(PodRules, ShapesThatDoNotDecode) {
 TEST(PodRules, UpdatesMayChangeLittle) {
     const auto before = pod_with(R"({"limits":{"nvidia.com/gpu":"1"}})");
     auto image = before;
-    json::find(image, {"spec"})->get_object()["containers"].get_array()[0].get_object()["image"] = "j";
+    json::find(image, {"spec"})->get_object()["containers"].get_array()[0].get_object()["image"] =
+        "j";
     EXPECT_EQ(complaint(validate_pod_update(before, image)), "");
     const auto other = pod_with(R"({"limits":{"nvidia.com/gpu":"2"}})");
     EXPECT_THAT(complaint(validate_pod_update(before, other)), HasSubstr("Forbidden: pod updates"));
     auto tolerant = before;
-    json::find(tolerant, {"spec", "tolerations"})->get_array().emplace_back(json::object{{"operator", "Exists"}});
+    json::find(tolerant, {"spec", "tolerations"})
+        ->get_array()
+        .emplace_back(json::object{{"operator", "Exists"}});
     EXPECT_EQ(complaint(validate_pod_update(before, tolerant)), "");
     EXPECT_THAT(complaint(validate_pod_update(tolerant, before)), HasSubstr("existing toleration"));
 }
@@ -167,26 +173,46 @@ std::string pod_word(std::string_view text) {
 }
 
 TEST(Printers, PodStatus) {
-    EXPECT_EQ(pod_word(R"({"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Pending"}})"),
-              "0/1 Pending");
-    EXPECT_EQ(pod_word(R"({"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Running",
+    EXPECT_EQ(
+        pod_word(
+            R"({"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Pending"}})"
+        ),
+        "0/1 Pending"
+    );
+    EXPECT_EQ(
+        pod_word(R"({"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Running",
         "containerStatuses":[{"ready":true,"state":{"running":{}}}]}})"),
-              "1/1 Running");
-    EXPECT_EQ(pod_word(R"({"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Failed",
+        "1/1 Running"
+    );
+    EXPECT_EQ(
+        pod_word(R"({"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Failed",
         "reason":"UnexpectedAdmissionError"}})"),
-              "0/1 UnexpectedAdmissionError");
-    EXPECT_EQ(pod_word(R"({"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Pending",
+        "0/1 UnexpectedAdmissionError"
+    );
+    EXPECT_EQ(
+        pod_word(R"({"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Pending",
         "containerStatuses":[{"state":{"waiting":{"reason":"ContainerCreating"}}}]}})"),
-              "0/1 ContainerCreating");
-    EXPECT_EQ(pod_word(R"({"metadata":{"name":"p","deletionTimestamp":"x"},"spec":{"containers":[{}]},
+        "0/1 ContainerCreating"
+    );
+    EXPECT_EQ(
+        pod_word(R"({"metadata":{"name":"p","deletionTimestamp":"x"},"spec":{"containers":[{}]},
         "status":{"phase":"Running"}})"),
-              "0/1 Terminating");
-    EXPECT_EQ(pod_word(R"({"metadata":{"name":"p"},"spec":{"initContainers":[{"name":"i"}],"containers":[{}]},
-        "status":{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"running":{}}}]}})"),
-              "0/1 Init:0/1");
-    EXPECT_EQ(pod_word(R"({"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Succeeded",
-        "containerStatuses":[{"state":{"terminated":{"reason":"Completed","exitCode":0}}}]}})"),
-              "0/1 Completed");
+        "0/1 Terminating"
+    );
+    EXPECT_EQ(
+        pod_word(
+            R"({"metadata":{"name":"p"},"spec":{"initContainers":[{"name":"i"}],"containers":[{}]},
+        "status":{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"running":{}}}]}})"
+        ),
+        "0/1 Init:0/1"
+    );
+    EXPECT_EQ(
+        pod_word(
+            R"({"metadata":{"name":"p"},"spec":{"containers":[{}]},"status":{"phase":"Succeeded",
+        "containerStatuses":[{"state":{"terminated":{"reason":"Completed","exitCode":0}}}]}})"
+        ),
+        "0/1 Completed"
+    );
 }
 
 }  // namespace

@@ -138,9 +138,10 @@ Outcome<FieldSelector> FieldSelector::parse(const Resource& resource, std::strin
                                resource.fields.end();
         if (!known) {
             return status::bad_request(
-                "Unable to find \"" + resource.group_version() + ", Resource=" +
-                std::string(resource.plural) + "\" that match label selector \"\", field selector \"" +
-                std::string(text) + "\": field label not supported: " + std::string(c.key)
+                "Unable to find \"" + resource.group_version() +
+                ", Resource=" + std::string(resource.plural) +
+                "\" that match label selector \"\", field selector \"" + std::string(text) +
+                "\": field label not supported: " + std::string(c.key)
             );
         }
         Term term;

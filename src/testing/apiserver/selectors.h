@@ -1,8 +1,8 @@
 // Label and field selectors as list and watch parameters carry them.
 //
-// Labels: equality (=, ==, !=), sets (in, notin), existence (key, !key). Fields: =, ==, != over the fields that
-// the resource's entry names, plus metadata.name and metadata.namespace; others are refused with the API
-// server's own message. Values only; thread-compatible.
+// Labels: equality (=, ==, !=), sets (in, notin), existence (key, !key). Fields: =, ==, != over the
+// fields that the resource's entry names, plus metadata.name and metadata.namespace; others are
+// refused with the API server's own message. Values only; thread-compatible.
 #pragma once
 
 #include <string>

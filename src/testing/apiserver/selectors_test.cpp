@@ -62,20 +62,26 @@ TEST(FieldSelector, Pods) {
     EXPECT_FALSE(static_cast<bool>(FieldSelector::parse(pods(), "status.phase>x")));
     const auto failed = FieldSelector::parse(pods(), "spec.image=x");
     EXPECT_EQ(failed.failure().code, 400);
-    EXPECT_NE(failed.failure().message.find("field label not supported: spec.image"), std::string::npos);
+    EXPECT_NE(
+        failed.failure().message.find("field label not supported: spec.image"), std::string::npos
+    );
 }
 
 TEST(FieldSelector, NodesAndEvents) {
     const Object node = make(R"({"metadata":{"name":"n"},"spec":{"unschedulable":true}})", nodes());
     EXPECT_TRUE(field_match("spec.unschedulable=true", node));
-    EXPECT_TRUE(field_match("spec.unschedulable=false", make(R"({"metadata":{"name":"n"}})", nodes())));
+    EXPECT_TRUE(
+        field_match("spec.unschedulable=false", make(R"({"metadata":{"name":"n"}})", nodes()))
+    );
     EXPECT_FALSE(static_cast<bool>(FieldSelector::parse(nodes(), "metadata.namespace=x")));
     const Object event = make(
         R"({"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","name":"p","uid":"u"},)"
         R"("type":"Warning","reason":"FailedScheduling","source":{"component":"s"}})",
         *find_plural("events")
     );
-    EXPECT_TRUE(field_match("involvedObject.name=p,involvedObject.uid=u,type=Warning,source=s", event));
+    EXPECT_TRUE(
+        field_match("involvedObject.name=p,involvedObject.uid=u,type=Warning,source=s", event)
+    );
     EXPECT_FALSE(field_match("reason!=FailedScheduling", event));
 }
 

@@ -7,7 +7,8 @@ namespace {
 
 std::string key_of(const json::value& doc) {
     return object_key(
-        json::get_string(doc, {"metadata", "namespace"}), json::get_string(doc, {"metadata", "name"})
+        json::get_string(doc, {"metadata", "namespace"}),
+        json::get_string(doc, {"metadata", "name"})
     );
 }
 
@@ -116,7 +117,8 @@ ObjectStore::Page ObjectStore::list(
         const StoreEvent& event = history_[i];
         if (&event.object->resource() != &resource) continue;
         std::string key = key_of(*event.object);
-        if (key >= start && key.starts_with(prefix)) undo.try_emplace(std::move(key), event.previous);
+        if (key >= start && key.starts_with(prefix))
+            undo.try_emplace(std::move(key), event.previous);
     }
     const auto& objects = kinds_[resource.index].objects;
     auto now = objects.lower_bound(start);

@@ -1,9 +1,10 @@
 // The versioned object store behind the API server: what etcd and the watch cache do.
 //
-// One global revision; each write makes one event in a ring of limited length, so that the events after
-// revision R are found by subtraction. Writers pass the version they read (compare and swap). Pages of a
-// list are all of one revision: later writes are undone from the ring while reading. Knows no rules of
-// any kind and no HTTP. Thread-safe; one mutex, never held across a predicate or a serialisation.
+// One global revision; each write makes one event in a ring of limited length, so that the events
+// after revision R are found by subtraction. Writers pass the version they read (compare and swap).
+// Pages of a list are all of one revision: later writes are undone from the ring while reading.
+// Knows no rules of any kind and no HTTP. Thread-safe; one mutex, never held across a predicate or
+// a serialisation.
 #pragma once
 
 #include <condition_variable>
@@ -60,8 +61,8 @@ class ObjectStore {
         bool more = false;
         bool expired = false;  // the ring does not reach back to `at`
     };
-    // Up to `most` objects whose key starts with `prefix` and is greater than `after`, as of revision
-    // `at` (0: now).
+    // Up to `most` objects whose key starts with `prefix` and is greater than `after`, as of
+    // revision `at` (0: now).
     Page list(
         const Resource& resource,
         std::string_view prefix,
@@ -72,17 +73,18 @@ class ObjectStore {
 
     // A watcher's place in the history.
     struct Cursor {
-        std::uint64_t seen = 0;  // events after this revision are wanted
-        std::uint64_t epoch = 0; // from watch_epoch() at the start of the watch
+        std::uint64_t seen = 0;   // events after this revision are wanted
+        std::uint64_t epoch = 0;  // from watch_epoch() at the start of the watch
     };
     enum class Wake { kEvents, kTimeout, kExpired, kBroken };
     struct Batch {
         Wake wake = Wake::kTimeout;
         std::vector<StoreEvent> events;
     };
-    // Waits for events of one kind after `cursor.seen`, at most `most`, and moves the cursor over what it
-    // looked at (other kinds' events as well, so that it is fit for a bookmark).
-    Batch wait(const Resource& resource, Cursor& cursor, TimePoint deadline, std::size_t most) const;
+    // Waits for events of one kind after `cursor.seen`, at most `most`, and moves the cursor over
+    // what it looked at (other kinds' events as well, so that it is fit for a bookmark).
+    Batch wait(const Resource& resource, Cursor& cursor, TimePoint deadline, std::size_t most)
+        const;
     std::uint64_t watch_epoch() const;
     // Makes every waiting and later wait() with an older epoch return kBroken.
     void break_watches();

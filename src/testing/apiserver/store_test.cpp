@@ -7,7 +7,9 @@
 namespace egpu::testing {
 namespace {
 
-json::value pod(std::string_view name, std::string_view ns = "default", std::string_view mark = "") {
+json::value pod(
+    std::string_view name, std::string_view ns = "default", std::string_view mark = ""
+) {
     return {{"metadata", {{"name", name}, {"namespace", ns}}}, {"mark", mark}};
 }
 
@@ -29,8 +31,10 @@ class StoreTest : public ::testing::Test {
 TEST_F(StoreTest, WritesAreCompareAndSwap) {
     const ObjectPtr first = make("a");
     ASSERT_NE(first, nullptr);
-    EXPECT_EQ(json::get_string(first->doc(), {"metadata", "resourceVersion"}),
-              std::to_string(first->revision()));
+    EXPECT_EQ(
+        json::get_string(first->doc(), {"metadata", "resourceVersion"}),
+        std::to_string(first->revision())
+    );
     EXPECT_EQ(store_.create(pods(), pod("a")).error, StoreError::kExists);
 
     const ObjectPtr second = store_.replace(pods(), pod("a", "default", "2"), first).object;
@@ -47,10 +51,12 @@ TEST_F(StoreTest, ListsAreOrderedAndPrefixed) {
     make("b", "x");
     make("a", "y");
     make("a", "x");
-    EXPECT_EQ(names(store_.list(pods(), "", "", 0, 100)),
-              (std::vector<std::string>{"x/a", "x/b", "y/a"}));
-    EXPECT_EQ(names(store_.list(pods(), "x/", "", 0, 100)),
-              (std::vector<std::string>{"x/a", "x/b"}));
+    EXPECT_EQ(
+        names(store_.list(pods(), "", "", 0, 100)), (std::vector<std::string>{"x/a", "x/b", "y/a"})
+    );
+    EXPECT_EQ(
+        names(store_.list(pods(), "x/", "", 0, 100)), (std::vector<std::string>{"x/a", "x/b"})
+    );
     const auto page = store_.list(pods(), "x/", "x/a", 0, 100);
     EXPECT_EQ(names(page), (std::vector<std::string>{"x/b"}));
     EXPECT_FALSE(page.more);
@@ -71,8 +77,10 @@ TEST_F(StoreTest, PagesAreOfOneRevision) {
     EXPECT_LT(rest.items[0]->revision(), changed->revision());
     EXPECT_EQ(rest.revision, first.revision);
     // And is seen by a new list.
-    EXPECT_EQ(names(store_.list(pods(), "", "default/a", 0, 100)),
-              (std::vector<std::string>{"default/b", "default/c"}));
+    EXPECT_EQ(
+        names(store_.list(pods(), "", "default/a", 0, 100)),
+        (std::vector<std::string>{"default/b", "default/c"})
+    );
 }
 
 TEST_F(StoreTest, EventsArriveInOrderAndOnce) {
@@ -122,8 +130,10 @@ TEST_F(StoreTest, ExpireAndBreakReachWaiters) {
     ObjectStore::Cursor fresh{store_.revision(), store_.watch_epoch()};
     EXPECT_EQ(store_.wait(pods(), fresh, MonoClock::now(), 100).wake, ObjectStore::Wake::kTimeout);
     std::thread breaker([&] { store_.break_watches(); });
-    EXPECT_EQ(store_.wait(pods(), fresh, MonoClock::now() + Seconds(20), 100).wake,
-              ObjectStore::Wake::kBroken);
+    EXPECT_EQ(
+        store_.wait(pods(), fresh, MonoClock::now() + Seconds(20), 100).wake,
+        ObjectStore::Wake::kBroken
+    );
     breaker.join();
 }
 

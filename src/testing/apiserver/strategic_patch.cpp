@@ -1,5 +1,6 @@
-// Strategic merge patch. Which lists merge, and by which key, is a fact of the Go types' struct tags; the
-// table names the fields of the kinds this server knows. Lists not in it are replaced as a whole.
+// Strategic merge patch. Which lists merge, and by which key, is a fact of the Go types' struct
+// tags; the table names the fields of the kinds this server knows. Lists not in it are replaced as
+// a whole.
 #include <algorithm>
 
 #include "testing/apiserver/patch.h"
@@ -37,7 +38,8 @@ constexpr MergeKey kMergeKeys[] = {
 constexpr std::string_view kOrder = "$setElementOrder/";
 constexpr std::string_view kDeleteValues = "$deleteFromPrimitiveList/";
 
-// The merge key of the list `field`; ports are keyed by containerPort in containers and by port in services.
+// The merge key of the list `field`; ports are keyed by containerPort in containers and by port in
+// services.
 const std::string_view* merge_key(std::string_view field, const json::array& items) {
     static constexpr std::string_view kContainerPort = "containerPort";
     static constexpr std::string_view kPort = "port";
@@ -89,12 +91,16 @@ Verdict merge_items(json::array& target, const json::array& patch, std::string_v
     }
     for (const auto& change : patch) {
         if (!change.is_object())
-            return status::bad_request("strategic merge patch: a list merged by \"" +
-                                       std::string(key) + "\" has an item that is no object");
+            return status::bad_request(
+                "strategic merge patch: a list merged by \"" + std::string(key) +
+                "\" has an item that is no object"
+            );
         const json::value* id = json::find(change, {key});
         if (id == nullptr)
-            return status::bad_request("strategic merge patch: map: " + json::to_text(change) +
-                                       " does not contain declared merge key: " + std::string(key));
+            return status::bad_request(
+                "strategic merge patch: map: " + json::to_text(change) +
+                " does not contain declared merge key: " + std::string(key)
+            );
         json::value* existing = find_item(target, key, *id);
         if (json::get_string(change, {"$patch"}) == "delete") {
             if (existing != nullptr) target.erase(existing);
@@ -132,9 +138,7 @@ void sort_items(json::array& items, const json::array& order, std::string_view k
     for (auto& [unused, item] : ranked) items.push_back(std::move(item));
 }
 
-Verdict merge_list(
-    json::object& target, std::string_view field, const json::array& changes
-) {
+Verdict merge_list(json::object& target, std::string_view field, const json::array& changes) {
     json::value& slot = target[field];
     const std::string_view* key = merge_key(field, changes);
     if (key == nullptr || !slot.is_array()) {
@@ -193,8 +197,9 @@ Verdict merge_object(json::object& target, const json::object& patch) {
             return {};
         }
         if (word != "merge")
-            return status::bad_request("strategic merge patch: unknown $patch directive " +
-                                       json::to_text(*directive));
+            return status::bad_request(
+                "strategic merge patch: unknown $patch directive " + json::to_text(*directive)
+            );
     }
     if (const json::value* keys = patch.if_contains("$retainKeys"); keys && keys->is_array())
         retain_only(target, keys->get_array());

@@ -1,11 +1,11 @@
 // Certificates for a test server, by the openssl program: this folder may not use the library.
+#include <cerrno>
+#include <vector>
+
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <vector>
 
 #include "base/files.h"
 #include "testing/apiserver/api_server.h"
@@ -23,8 +23,7 @@ Status run(const std::vector<std::string>& arguments) {
     ::posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
     ::posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
     pid_t pid = 0;
-    const int failed =
-        ::posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
+    const int failed = ::posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
     if (failed != 0) return errno_error("start " + arguments[0], failed);
     int status = 0;
@@ -48,17 +47,56 @@ Result<TlsFiles> make_tls_files(const std::filesystem::path& folder) {
         "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\n"
     ));
     EG_TRY_VOID(run(
-        {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-         "-days", "3650", "-subj", "/CN=edge-gpu test CA", "-addext",
-         "basicConstraints=critical,CA:TRUE", "-keyout", at("ca.key"), "-out", at("ca.crt")}
+        {"openssl",
+         "req",
+         "-x509",
+         "-newkey",
+         "ec",
+         "-pkeyopt",
+         "ec_paramgen_curve:P-256",
+         "-nodes",
+         "-days",
+         "3650",
+         "-subj",
+         "/CN=edge-gpu test CA",
+         "-addext",
+         "basicConstraints=critical,CA:TRUE",
+         "-keyout",
+         at("ca.key"),
+         "-out",
+         at("ca.crt")}
     ));
     EG_TRY_VOID(run(
-        {"openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-         "/CN=edge-gpu test server", "-keyout", at("server.key"), "-out", at("server.csr")}
+        {"openssl",
+         "req",
+         "-newkey",
+         "ec",
+         "-pkeyopt",
+         "ec_paramgen_curve:P-256",
+         "-nodes",
+         "-subj",
+         "/CN=edge-gpu test server",
+         "-keyout",
+         at("server.key"),
+         "-out",
+         at("server.csr")}
     ));
     EG_TRY_VOID(run(
-        {"openssl", "x509", "-req", "-in", at("server.csr"), "-CA", at("ca.crt"), "-CAkey",
-         at("ca.key"), "-CAcreateserial", "-days", "3650", "-extfile", at("server.ext"), "-out",
+        {"openssl",
+         "x509",
+         "-req",
+         "-in",
+         at("server.csr"),
+         "-CA",
+         at("ca.crt"),
+         "-CAkey",
+         at("ca.key"),
+         "-CAcreateserial",
+         "-days",
+         "3650",
+         "-extfile",
+         at("server.ext"),
+         "-out",
          at("server.crt")}
     ));
     return TlsFiles{at("server.crt"), at("server.key"), at("ca.crt")};

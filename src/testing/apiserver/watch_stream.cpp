@@ -114,7 +114,8 @@ class WatchStream {
             if (parameters_.bookmarks) wake = std::min(wake, bookmark);
             const auto batch = store_.wait(*target_.resource, cursor_, wake, kBatch);
             switch (batch.wake) {
-                case ObjectStore::Wake::kBroken: return;  // not ended: the client sees it cut
+                case ObjectStore::Wake::kBroken:
+                    return;  // not ended: the client sees it cut
                 case ObjectStore::Wake::kExpired:
                     send_error(status::expired(
                         "too old resource version: " + std::to_string(cursor_.seen) + " (" +
@@ -134,8 +135,8 @@ class WatchStream {
     bool send_events(const std::vector<StoreEvent>& events) {
         std::string out;
         for (const auto& event : events) {
-            // An object that enters the selection is ADDED to it, one that leaves is DELETED: with the
-            // state it had inside, and the revision of the change.
+            // An object that enters the selection is ADDED to it, one that leaves is DELETED: with
+            // the state it had inside, and the revision of the change.
             const bool was = event.previous != nullptr && selection_.matches(*event.previous);
             const bool is = event.type != EventType::kDeleted && selection_.matches(*event.object);
             if (is) {
@@ -147,9 +148,7 @@ class WatchStream {
         return out.empty() || send(out);
     }
 
-    void append(
-        std::string& out, EventType type, const ObjectPtr& object, std::uint64_t revision
-    ) {
+    void append(std::string& out, EventType type, const ObjectPtr& object, std::uint64_t revision) {
         if (settings_.on_event) settings_.on_event(type, object);
         out += render_event(type, *object, form_, revision);
         form_.headers = false;  // a Table's columns are sent once

@@ -1,6 +1,7 @@
-// One watch: ADDED, MODIFIED, DELETED, BOOKMARK and ERROR lines until the time-out, the client's or the
-// server's end. Runs on the connection's own thread; wakes for events of its kind only.
-// Contract: kubernetes api-concepts, "Efficient detection of changes"; streaming lists (sendInitialEvents).
+// One watch: ADDED, MODIFIED, DELETED, BOOKMARK and ERROR lines until the time-out, the client's or
+// the server's end. Runs on the connection's own thread; wakes for events of its kind only.
+// Contract: kubernetes api-concepts, "Efficient detection of changes"; streaming lists
+// (sendInitialEvents).
 #pragma once
 
 #include <functional>

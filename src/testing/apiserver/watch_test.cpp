@@ -63,7 +63,8 @@ TEST_F(WatchTest, LeavingASelectorIsADeletionOfTheOldState) {
 
 TEST_F(WatchTest, OneObjectByName) {
     WatchReader watch(
-        *client_, std::string(kPods) + "?watch=1&fieldSelector=metadata.name%3Dq&resourceVersion=" + now()
+        *client_,
+        std::string(kPods) + "?watch=1&fieldSelector=metadata.name%3Dq&resourceVersion=" + now()
     );
     make_pod("p");
     make_pod("q");
@@ -121,7 +122,9 @@ TEST_F(WatchTest, TooOldIsA410InTheStream) {
     EXPECT_EQ(json::get_string(watch.last, {"object", "reason"}), "Expired");
     EXPECT_EQ(watch.next(), "END");
     WatchReader open(*client_, "/api/v1/pods?watch=1&resourceVersion=" + now());
-    EXPECT_TRUE(server_->wait_until([&] { return server_->faults().open_watches() > 0; }, Seconds(5)));
+    EXPECT_TRUE(
+        server_->wait_until([&] { return server_->faults().open_watches() > 0; }, Seconds(5))
+    );
     server_->faults().expire_history();
     EXPECT_EQ(open.next(), "ERROR 410");
     EXPECT_EQ(get("/api/v1/pods?watch=1&resourceVersion=x").status, 400);
@@ -158,9 +161,9 @@ TEST_F(WatchTest, ManyWatchersSeeEverythingInOrder) {
             std::uint64_t last = 0;
             for (int i = 0; i < 2 * kPodsEach; ++i) {
                 if (!watch.next().starts_with("ADDED ")) return;
-                const auto version = std::stoull(
-                    std::string(json::get_string(watch.last, {"object", "metadata", "resourceVersion"}))
-                );
+                const auto version = std::stoull(std::string(
+                    json::get_string(watch.last, {"object", "metadata", "resourceVersion"})
+                ));
                 if (version <= last) return;
                 last = version;
             }
@@ -171,7 +174,10 @@ TEST_F(WatchTest, ManyWatchersSeeEverythingInOrder) {
     for (int w = 0; w < 2; ++w) {
         writers.emplace_back([&, w] {
             for (int i = 0; i < kPodsEach; ++i)
-                EXPECT_TRUE(server_->create(pod_text("w" + std::to_string(w) + "-" + std::to_string(i))).ok());
+                EXPECT_TRUE(
+                    server_->create(pod_text("w" + std::to_string(w) + "-" + std::to_string(i)))
+                        .ok()
+                );
         });
     }
     for (auto& t : writers) t.join();
@@ -226,7 +232,10 @@ TEST_F(FaultsTest, LatencyIsAdded) {
 TEST_F(FaultsTest, RefusedAndBackAtTheSamePort) {
     make_pod("p");
     const auto port = server_->port();
-    WatchReader watch(*client_, "/api/v1/pods?watch=1&resourceVersion=" + std::to_string(server_->resource_version()));
+    WatchReader watch(
+        *client_,
+        "/api/v1/pods?watch=1&resourceVersion=" + std::to_string(server_->resource_version())
+    );
     ASSERT_TRUE(server_->faults().set_mode(ServerMode::kRefused).ok());
     EXPECT_EQ(watch.next(), "CUT");
     EXPECT_EQ(get("/api/v1/pods").status, 0);
@@ -237,14 +246,19 @@ TEST_F(FaultsTest, RefusedAndBackAtTheSamePort) {
 
 TEST_F(FaultsTest, LiteApiserverWithoutItsCloud) {
     const http::Headers agent = {{"User-Agent", "agent-pods v1"}};
-    const auto as_agent = [&](const std::string& target) { return call("GET", target, "", "", agent); };
+    const auto as_agent = [&](const std::string& target) {
+        return call("GET", target, "", "", agent);
+    };
     make_pod("a", "", R"("nodeName":"n1",)");
     make_pod("b", "", R"("nodeName":"n2",)");
-    EXPECT_THAT(item_names(as_agent("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1")), ElementsAre("a"));
+    EXPECT_THAT(
+        item_names(as_agent("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1")), ElementsAre("a")
+    );
     EXPECT_EQ(as_agent(std::string(kPods) + "/a").status, 200);
     ASSERT_TRUE(server_->faults().set_mode(ServerMode::kLiteOffline).ok());
 
-    EXPECT_THAT(item_names(as_agent("/api/v1/pods")), ElementsAre("a")) << "the query is not in the key";
+    EXPECT_THAT(item_names(as_agent("/api/v1/pods")), ElementsAre("a"))
+        << "the query is not in the key";
     const auto miss = get("/api/v1/pods");
     EXPECT_EQ(miss.status, 404) << "another User-Agent";
     EXPECT_EQ(reason(miss), "") << "and no Status: plain text";
@@ -283,7 +297,10 @@ TEST_F(FaultsTest, LiteCacheFollowsWatchesWithItsQuirks) {
 }
 
 TEST_F(FaultsTest, ControlOverHttp) {
-    EXPECT_EQ(call("POST", "/testing/faults", R"({"method":"GET","path":"/nodes$","status":503})").status, 200);
+    EXPECT_EQ(
+        call("POST", "/testing/faults", R"({"method":"GET","path":"/nodes$","status":503})").status,
+        200
+    );
     EXPECT_EQ(get("/api/v1/nodes").status, 503);
     EXPECT_EQ(call("POST", "/testing/faults", R"({"action":"explode"})").status, 400);
     EXPECT_EQ(call("POST", "/testing/faults", R"({"path":"("})").status, 400);
@@ -295,7 +312,9 @@ TEST_F(FaultsTest, ControlOverHttp) {
     EXPECT_EQ(call("DELETE", "/testing/faults").status, 200);
     EXPECT_EQ(get("/api/v1/nodes").status, 200);
     make_pod("p");
-    EXPECT_EQ(call("PUT", "/testing/logs/default/p?container=main", "hello\n", "text/plain").status, 200);
+    EXPECT_EQ(
+        call("PUT", "/testing/logs/default/p?container=main", "hello\n", "text/plain").status, 200
+    );
     EXPECT_EQ(get(std::string(kPods) + "/p/log").text, "hello\n");
 }
 

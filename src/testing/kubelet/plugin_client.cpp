@@ -132,7 +132,8 @@ Result<PluginOptions> PluginClient::options(Duration deadline) {
     return PluginOptions{answer.pre_start_required(), answer.get_preferred_allocation_available()};
 }
 
-void PluginClient::follow(const std::function<void(std::vector<egpu::kubelet::Device>)>& on_devices
+void PluginClient::follow(
+    const std::function<void(const std::vector<egpu::kubelet::Device>&)>& on_devices
 ) {
     Impl::Call call(*impl_);
     if (!call.check()) return;
@@ -148,7 +149,7 @@ void PluginClient::follow(const std::function<void(std::vector<egpu::kubelet::De
                 device.numa = static_cast<int>(from.topology().nodes(0).id());
             }
         }
-        on_devices(std::move(devices));
+        on_devices(devices);
     }
     (void)reader->Finish();
 }

@@ -35,7 +35,7 @@ class PluginClient {
 
     Result<PluginOptions> options(Duration deadline);
     // Blocks: calls `on_devices` for each list until the stream ends.
-    void follow(const std::function<void(std::vector<egpu::kubelet::Device>)>& on_devices);
+    void follow(const std::function<void(const std::vector<egpu::kubelet::Device>&)>& on_devices);
     // The protobuf bytes of the one container response.
     Result<std::string> allocate(const std::vector<std::string>& ids);
     Result<std::vector<std::string>> preferred(

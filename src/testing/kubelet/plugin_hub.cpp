@@ -40,7 +40,7 @@ struct PluginHub::Impl final : v1beta1::Registration::Service {
                 "requested API version \"" + request->version() +
                     "\" is not supported by kubelet. Supported versions are [\"v1beta1\"]"};
         }
-        const std::string resource = request->resource_name();
+        const std::string& resource = request->resource_name();
         if (!extended_resource(resource)) {
             return {grpc::StatusCode::UNKNOWN, "the ResourceName \"" + resource + "\" is invalid"};
         }
@@ -67,7 +67,7 @@ struct PluginHub::Impl final : v1beta1::Registration::Service {
             log::debug("embedded kubelet", {{"dial", dialled.error().message}});
             return;
         }
-        const auto client = *dialled;
+        const auto& client = *dialled;
         if (!keep(resource, client)) return;
         state.endpoint_added(resource, client, plugin);
         follow(resource, *client);
@@ -99,7 +99,7 @@ struct PluginHub::Impl final : v1beta1::Registration::Service {
     }
 
     void follow(const std::string& resource, PluginClient& client) {
-        client.follow([&](std::vector<egpu::kubelet::Device> devices) {
+        client.follow([&](const std::vector<egpu::kubelet::Device>& devices) {
             if (stopping) return;
             state.devices_updated(resource, devices);
             changed();

@@ -169,7 +169,7 @@ class Rig {
     }
     // A new incarnation; the one before, if any, is stopped first.
     Status start_plugin(
-        std::vector<egpu::kubelet::Device> devices,
+        const std::vector<egpu::kubelet::Device>& devices,
         std::function<void(egpu::kubelet::DevicePluginOptions&)> change = {},
         bool preferred = true
     ) {
@@ -178,7 +178,7 @@ class Rig {
         if (change) change(options);
         plugin_ =
             std::make_unique<egpu::kubelet::DevicePlugin>(options, calls_.handlers(preferred));
-        plugin_->set_devices(std::move(devices));
+        plugin_->set_devices(devices);
         return plugin_->start();
     }
     void stop_plugin() { plugin_.reset(); }
