@@ -4,24 +4,22 @@
 #   TESTS    become one executable `<name>_test`, its cases registered with ctest (LABELS apply to all of them)
 #   BENCHES  become one executable `<name>_bench`
 #   FUZZERS  become one executable each, in the `fuzz` preset only
+#
+# Tests labelled `grpc` are left out of the ThreadSanitizer build: the packaged gRPC is not instrumented. That build (and the
+# fuzzers') makes only what its tests need.
 function(edge_gpu_module)
   cmake_parse_arguments(M "" "NAME" "SOURCES;TESTS;BENCHES;FUZZERS;DEPS;TEST_DEPS;LABELS" ${ARGN})
-  foreach(list M_TESTS M_BENCHES M_FUZZERS)  # WIP-ONLY
-    set(kept)
-    foreach(f ${${list}})
-      if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f})
-        list(APPEND kept ${f})
-      else()
-        message(STATUS "missing: ${M_NAME}/${f}")
-      endif()
-    endforeach()
-    set(${list} ${kept})
-  endforeach()  # WIP-ONLY END
   set(lib egpu_${M_NAME})
+  if(EDGE_GPU_SANITIZE MATCHES "thread" AND M_LABELS MATCHES "grpc")
+    set(M_TESTS)
+  endif()
   if(M_SOURCES)
     add_library(${lib} STATIC ${M_SOURCES})
     target_include_directories(${lib} PUBLIC ${PROJECT_SOURCE_DIR}/src)
     target_link_libraries(${lib} PUBLIC ${M_DEPS} PRIVATE edge_gpu_flags)
+    if(EDGE_GPU_SANITIZE MATCHES "thread" OR EDGE_GPU_FUZZ)
+      set_target_properties(${lib} PROPERTIES EXCLUDE_FROM_ALL ON)
+    endif()
   else()
     add_library(${lib} INTERFACE)
     target_include_directories(${lib} INTERFACE ${PROJECT_SOURCE_DIR}/src)
@@ -41,7 +39,7 @@ function(edge_gpu_module)
       PROPERTIES TIMEOUT 300 LABELS "${M_LABELS}")
   endif()
 
-  if(M_BENCHES AND EDGE_GPU_TESTS AND NOT EDGE_GPU_FUZZ)
+  if(M_BENCHES AND EDGE_GPU_TESTS AND NOT EDGE_GPU_SANITIZE AND NOT EDGE_GPU_FUZZ)
     add_executable(${M_NAME}_bench ${M_BENCHES})
     target_link_libraries(${M_NAME}_bench PRIVATE edge_gpu_flags ${lib} ${M_TEST_DEPS} benchmark::benchmark_main)
   endif()

@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 filter=${1:-.}
 out=build/release/bench
 mkdir -p "$out"
-for name in core k8s scheduler kubelet sim; do
+for name in core k8s scheduler kubelet agent sim; do
     bench=build/release/bin/${name}_bench
     [[ $name =~ $filter ]] || continue
     printf '\n== %s\n' "$name"

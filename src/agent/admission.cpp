@@ -1,4 +1,5 @@
-// The decisions of NodeLedger: which IDs the kubelet should take, and which cards a container really gets.
+// The decisions of NodeLedger: which IDs the kubelet should take, and which cards a container
+// really gets.
 #include <algorithm>
 #include <set>
 #include <tuple>
@@ -84,7 +85,9 @@ std::vector<std::string> NodeLedger::choose(
     // Whole cards: from the NUMA node with the fewest free cards that has enough of them.
     for (Fit& fit : fits) {
         const int free = free_by_numa[fit.card->numa];
-        fit.numa_free = !size.whole ? 0 : free >= size.cards ? free : core::kCardUnits * core::kCardUnits - free;
+        fit.numa_free = !size.whole          ? 0
+                        : free >= size.cards ? free
+                                             : core::kCardUnits * core::kCardUnits - free;
     }
     std::stable_sort(fits.begin(), fits.end(), [](const Fit& a, const Fit& b) {
         return std::tie(a.numa_free, a.numa, a.rest, a.card->index) <
@@ -99,8 +102,9 @@ std::vector<std::string> NodeLedger::choose(
         }
     };
     for (const std::string& wish : wishes) {
-        const bool possible = std::any_of(
-            fits.begin(), fits.end(), [&](const Fit& f) { return f.card->uuid == wish; });
+        const bool possible = std::any_of(fits.begin(), fits.end(), [&](const Fit& f) {
+            return f.card->uuid == wish;
+        });
         if (possible) take(wish);
     }
     for (const Fit& fit : fits) take(fit.card->uuid);
@@ -114,7 +118,9 @@ Error NodeLedger::refusal(const Record& probe, const Size& size) const {
     if (provisional_) {
         return {
             ErrorCode::kUnavailable,
-            name + ": the NVIDIA driver has not answered since the agent started; nothing can be placed yet"};
+            name +
+                ": the NVIDIA driver has not answered since the agent started; nothing can be "
+                "placed yet"};
     }
     int healthy = 0;
     int free_cards = 0;
@@ -124,7 +130,8 @@ Error NodeLedger::refusal(const Record& probe, const Size& size) const {
         if (!c.healthy) continue;
         ++healthy;
         int held = 0;
-        for (const auto& [group, records] : groups_on(records_, c.uuid)) held += units_held(records);
+        for (const auto& [group, records] : groups_on(records_, c.uuid))
+            held += units_held(records);
         if (held == 0) ++free_cards;
         if (core::kCardUnits - held > most_free) {
             most_free = core::kCardUnits - held;
@@ -133,8 +140,9 @@ Error NodeLedger::refusal(const Record& probe, const Size& size) const {
     }
     std::string text = name + ": ";
     if (size.whole) {
-        text += std::to_string(size.cards) + (size.cards == 1 ? " free card is" : " free cards are") +
-                " needed, " + std::to_string(free_cards) + " of " + std::to_string(cards_.size()) +
+        text += std::to_string(size.cards) +
+                (size.cards == 1 ? " free card is" : " free cards are") + " needed, " +
+                std::to_string(free_cards) + " of " + std::to_string(cards_.size()) +
                 (free_cards == 1 ? " is" : " are") + " free";
     } else {
         text += "no card has " + std::to_string(size.percent) + " percent free";
@@ -144,7 +152,9 @@ Error NodeLedger::refusal(const Record& probe, const Size& size) const {
         }
     }
     const int sick = static_cast<int>(cards_.size()) - healthy;
-    if (sick > 0) text += "; " + std::to_string(sick) + (sick == 1 ? " card is" : " cards are") + " unhealthy";
+    if (sick > 0)
+        text +=
+            "; " + std::to_string(sick) + (sick == 1 ? " card is" : " cards are") + " unhealthy";
     return {ErrorCode::kExhausted, text};
 }
 
@@ -169,8 +179,8 @@ std::vector<std::string> NodeLedger::pick_ids(
         if (record.resource == resource) held.insert(record.ids.begin(), record.ids.end());
     }
     const std::set<std::string_view> must(must_include.begin(), must_include.end());
-    // IDs of the chosen cards first, and among them those that no record holds: the kubelet may believe an ID free that
-    // a live container has.
+    // IDs of the chosen cards first, and among them those that no record holds: the kubelet may
+    // believe an ID free that a live container has.
     struct Option {
         std::size_t card = 0;
         bool held = false;
@@ -190,7 +200,8 @@ std::vector<std::string> NodeLedger::pick_ids(
         return std::tie(a.card, a.held, a.unit, *a.id) < std::tie(b.card, b.held, b.unit, *b.id);
     });
     std::vector<std::string> ids(must_include.begin(), must_include.end());
-    // Of several whole cards each gives its own hundred, in order; a share takes the first that come.
+    // Of several whole cards each gives its own hundred, in order; a share takes the first that
+    // come.
     for (const Option& option : options) {
         if (ids.size() >= size) break;
         ids.push_back(*option.id);
@@ -209,8 +220,12 @@ std::vector<std::string> NodeLedger::prefer(
     const std::vector<std::string> offered = as_id_set(available);
     pending.must_include = as_id_set(must_include);
     std::set_difference(
-        offered.begin(), offered.end(), pending.must_include.begin(), pending.must_include.end(),
-        std::back_inserter(pending.available));
+        offered.begin(),
+        offered.end(),
+        pending.must_include.begin(),
+        pending.must_include.end(),
+        std::back_inserter(pending.available)
+    );
     pending.size = static_cast<std::size_t>(std::max(size, 0));
 
     std::vector<std::string> cards;
@@ -244,9 +259,13 @@ std::vector<std::string> NodeLedger::prefer(
             cards = choose(probe, *wanted, wishes);
             if (candidate == nullptr) return true;
             return !cards.empty() &&
-                   std::all_of(candidate->cards.begin(), candidate->cards.end(), [&](const auto& c) {
-                       return std::find(cards.begin(), cards.end(), c.uuid) != cards.end();
-                   });
+                   std::all_of(
+                       candidate->cards.begin(),
+                       candidate->cards.end(),
+                       [&](const auto& c) {
+                           return std::find(cards.begin(), cards.end(), c.uuid) != cards.end();
+                       }
+                   );
         };
         // The first candidate whose plan can be kept; else the most likely one, wherever it fits.
         for (const Candidate& candidate : possible) {
@@ -259,7 +278,8 @@ std::vector<std::string> NodeLedger::prefer(
             try_candidate(possible.empty() ? nullptr : &possible.front());
         }
     }
-    std::vector<std::string> ids = pick_ids(resource, offered, pending.must_include, pending.size, cards);
+    std::vector<std::string> ids =
+        pick_ids(resource, offered, pending.must_include, pending.size, cards);
     pending_[resource] = std::move(pending);
     return ids;
 }
@@ -303,8 +323,10 @@ void NodeLedger::name_holder(
     record.holder.pod_name = source->holder.pod_name;
     plan.clear();
     for (const Candidate& candidate : pod_containers) {
-        if (candidate.holder.pod_uid.empty() || candidate.holder.pod_uid != source->holder.pod_uid) continue;
-        if (has_record(candidate.holder.pod_uid, candidate.holder.container, record.resource)) continue;
+        if (candidate.holder.pod_uid.empty() || candidate.holder.pod_uid != source->holder.pod_uid)
+            continue;
+        if (has_record(candidate.holder.pod_uid, candidate.holder.container, record.resource))
+            continue;
         record.holder = candidate.holder;
         plan = candidate.cards;
         return;
@@ -329,8 +351,9 @@ Result<Record> NodeLedger::admit(
     for (const std::string& id : record.ids) {
         if (card(card_of(resource, id)) == nullptr) {
             return Error{
-                ErrorCode::kInvalid, std::string(resource_name(resource)) + ": device " + id +
-                                         " is not of a card of this node"};
+                ErrorCode::kInvalid,
+                std::string(resource_name(resource)) + ": device " + id +
+                    " is not of a card of this node"};
         }
     }
     // IDs the kubelet did not offer as free are those of an init container of the same pod.

@@ -66,7 +66,8 @@ Result<gpu::MonitorOptions> monitor_options(
     monitor.library = options.nvml_library;
     monitor.driver_root = options.driver_root;
     auto policy = gpu::XidPolicy::make(
-        options.xid_policy, options.disable_healthchecks, options.enable_healthchecks);
+        options.xid_policy, options.disable_healthchecks, options.enable_healthchecks
+    );
     if (!policy) return std::move(policy).error();
     for (const std::string& warning : policy->warnings()) log::warn(warning);
     monitor.xid_policy = std::move(*policy);
@@ -90,7 +91,8 @@ Result<std::unique_ptr<Agent>> Agent::start(const Options& options, const AgentT
     std::unique_ptr<Agent> agent(new Agent(std::make_unique<Parts>(options)));
     Parts& parts = *agent->parts_;
     EG_TRY(LoadedState loaded, parts.state.load());
-    if (!loaded.note.empty()) log::warn("the state is rebuilt from the kubelet's books", {{"why", loaded.note}});
+    if (!loaded.note.empty())
+        log::warn("the state is rebuilt from the kubelet's books", {{"why", loaded.note}});
     EG_TRY(auto injector, inject::make_injector(options.inject));
     EG_TRY(gpu::MonitorOptions monitor, monitor_options(options, timing, loaded.state));
 
@@ -98,40 +100,60 @@ Result<std::unique_ptr<Agent>> Agent::start(const Options& options, const AgentT
     DevicePluginsOptions plugin_options;
     plugin_options.folder = options.device_plugin_dir;
     plugin_options.resources = options.resources;
-    parts.plugins =
-        std::make_unique<DevicePlugins>(std::move(plugin_options), *parts.allocator, parts.books, parts.pods);
-    log::info("state", {{"records", loaded.state.records.size()}, {"cards", loaded.state.cards.size()}});
+    parts.plugins = std::make_unique<DevicePlugins>(
+        std::move(plugin_options), *parts.allocator, parts.books, parts.pods
+    );
+    log::info(
+        "state", {{"records", loaded.state.records.size()}, {"cards", loaded.state.cards.size()}}
+    );
     parts.allocator->start(
         std::move(loaded.state),
-        {[&parts](Resource r, std::vector<kubelet::Device> d) { parts.plugins->show(r, std::move(d)); },
-         [&parts] { parts.wake(); }});
+        {[&parts](Resource r, std::vector<kubelet::Device> d) {
+             parts.plugins->show(r, std::move(d));
+         },
+         [&parts] { parts.wake(); }}
+    );
     parts.monitor = std::make_unique<gpu::Monitor>(
-        std::move(monitor), [&parts](const gpu::Inventory& inventory) { parts.on_inventory(inventory); });
+        std::move(monitor),
+        [&parts](const gpu::Inventory& inventory) { parts.on_inventory(inventory); }
+    );
     parts.monitor->start();
     if (!parts.monitor->wait_for_cards(timing.wait_for_cards)) {
-        log::warn("the driver has not answered yet", {{"error", parts.monitor->latest().error},
-                                                      {"cards known from the last run",
-                                                       parts.allocator->cards().size()}});
+        log::warn(
+            "the driver has not answered yet",
+            {{"error", parts.monitor->latest().error},
+             {"cards known from the last run", parts.allocator->cards().size()}}
+        );
     }
-    EG_TRY_VOID(parts.plugins->start());
+    parts.plugins->start();
 
     {
         const std::lock_guard lock(parts.late_mutex);
+        ReconcileOptions reconcile = timing.reconcile;
+        reconcile.state_lost = loaded.source != StateSource::kCurrent;
         parts.reconciler = std::make_unique<Reconciler>(
-            timing.reconcile, *parts.allocator, parts.books, parts.pods, [&parts](PlacementReport report) {
+            reconcile,
+            *parts.allocator,
+            parts.books,
+            parts.pods,
+            [&parts](PlacementReport report) {
                 const std::lock_guard late(parts.late_mutex);
                 if (parts.publisher) parts.publisher->report(std::move(report));
-            });
+            }
+        );
         parts.reconciler->start();
     }
     // From here on the network.
     agent->connect_api();
     if (!options.listen.empty()) {
-        auto server = start_http_status(options.listen, *parts.plugins, *parts.allocator, parts.pods);
+        auto server =
+            start_http_status(options.listen, *parts.plugins, *parts.allocator, parts.pods);
         if (server) {
             parts.server = std::move(*server);
         } else {
-            log::error("running without /metrics and /healthz", {{"error", server.error().message}});
+            log::error(
+                "running without /metrics and /healthz", {{"error", server.error().message}}
+            );
         }
     }
     return agent;
@@ -151,7 +173,10 @@ bool Agent::connect_api() {
     };
     const auto config = k8s::default_config(parts.options.kubeconfig);
     if (!config) {
-        failed(config.error(), "running without an API server: placements are chosen here and reported to nobody");
+        failed(
+            config.error(),
+            "running without an API server: placements are chosen here and reported to nobody"
+        );
         return parts.options.kubeconfig.empty();
     }
     k8s::ApiClientOptions client_options;

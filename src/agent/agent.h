@@ -1,7 +1,7 @@
 // The whole agent of one node in one object: `edge-gpu agent` and the tests run this.
 //
-// Start order (DESIGN 5.2): state file, cards, sockets and registration; only then anything that needs a network. Nothing
-// here waits for the API server. Thread-safe once started.
+// Start order: state file, cards, sockets and registration; only then anything that needs a
+// network. Nothing here waits for the API server. Thread-safe once started.
 #pragma once
 
 #include <memory>
@@ -19,7 +19,8 @@ namespace egpu::agent {
 
 // What tests make shorter.
 struct AgentTiming {
-    Duration wait_for_cards = Millis(100);  // at start, before the devices are offered with what the last run knew
+    Duration wait_for_cards =
+        Millis(100);  // at start, before the devices are offered with what the last run knew
     ReconcileOptions reconcile;
     gpu::HealthOptions health;
     Duration poll_cards = Seconds(10);
@@ -28,23 +29,27 @@ struct AgentTiming {
 
 class Agent {
   public:
-    // Errors: the state folder cannot be used, injection or XID settings that cannot work. A missing driver, kubelet or API
-    // server, a kubeconfig that cannot be read and an HTTP address that is taken are no errors: containers come first.
-    static Result<std::unique_ptr<Agent>> start(const Options& options, const AgentTiming& timing = {});
+    // Errors: the state folder cannot be used, injection or XID settings that cannot work. A
+    // missing driver, kubelet or API server, a kubeconfig that cannot be read and an HTTP address
+    // that is taken are no errors: containers come first.
+    static Result<std::unique_ptr<Agent>> start(
+        const Options& options, const AgentTiming& timing = {}
+    );
     ~Agent();  // stop()
     Agent(const Agent&) = delete;
     Agent& operator=(const Agent&) = delete;
 
     void stop();  // idempotent; allocations stay
 
-    // Begins to talk to the API server; start() has tried it once. False when the configuration cannot be used (now): call
-    // it again from time to time. True when it is in use, or when none is configured.
+    // Begins to talk to the API server; start() has tried it once. False when the configuration
+    // cannot be used (now): call it again from time to time. True when it is in use, or when none
+    // is configured.
     bool connect_api();
 
     Allocator& allocator();
     PodsView& pods();
     DevicePlugins& plugins();
-    int http_port() const;   // 0 without an HTTP server
+    int http_port() const;  // 0 without an HTTP server
     bool cards_published() const;
 
   private:

@@ -19,8 +19,10 @@ std::int64_t wall_seconds() {
 
 metrics::Counter allocations(Resource resource, std::string_view result) {
     return metrics::counter(
-        "edge_gpu_agent_allocations_total", "Allocate calls of the kubelet, by outcome.",
-        {{"resource", std::string(resource_name(resource))}, {"result", std::string(result)}});
+        "edge_gpu_agent_allocations_total",
+        "Allocate calls of the kubelet, by outcome.",
+        {{"resource", std::string(resource_name(resource))}, {"result", std::string(result)}}
+    );
 }
 
 std::vector<inject::GivenCard> given(const Record& record, const gpu::Inventory& inventory) {
@@ -44,11 +46,14 @@ kubelet::AllocateResponse to_response(inject::ContainerEdits edits) {
     response.annotations = std::move(edits.annotations);
     response.cdi_names = std::move(edits.cdi_devices);
     for (inject::Mount& mount : edits.mounts) {
-        response.mounts.push_back({std::move(mount.container), std::move(mount.host), mount.read_only});
+        response.mounts.push_back(
+            {std::move(mount.container), std::move(mount.host), mount.read_only}
+        );
     }
     for (inject::DeviceNode& node : edits.devices) {
         response.devices.push_back(
-            {std::move(node.container), std::move(node.host), std::move(node.permissions)});
+            {std::move(node.container), std::move(node.host), std::move(node.permissions)}
+        );
     }
     return response;
 }
@@ -90,7 +95,8 @@ void Allocator::set_inventory(const gpu::Inventory& inventory) {
     {
         const std::lock_guard lock(mutex_);
         inventory_ = inventory;
-        // Until the driver was seen working once, the cards of the last run are all there is to go by.
+        // Until the driver was seen working once, the cards of the last run are all there is to go
+        // by.
         if (!inventory.error.empty() && ledger_.provisional()) return;
         std::vector<core::Card> cards;
         for (const gpu::CardInfo& info : inventory.cards) cards.push_back(info.card);
@@ -100,14 +106,18 @@ void Allocator::set_inventory(const gpu::Inventory& inventory) {
         ledger_.set_cards(std::move(cards));
         snapshot = snapshot_locked();
     }
-    log::info("cards", {{"count", snapshot.state.cards.size()},
-                        {"driver", inventory.driver_version},
-                        {"error", inventory.error}});
+    log::info(
+        "cards",
+        {{"count", snapshot.state.cards.size()},
+         {"driver", inventory.driver_version},
+         {"error", inventory.error}}
+    );
     for (const gpu::CardInfo& info : inventory.cards) {
         if (!info.card.healthy) {
-            log::warn("card is unhealthy", {{"index", info.card.index},
-                                            {"uuid", info.card.uuid},
-                                            {"reason", info.reason}});
+            log::warn(
+                "card is unhealthy",
+                {{"index", info.card.index}, {"uuid", info.card.uuid}, {"reason", info.reason}}
+            );
         }
     }
     commit(std::move(snapshot));
@@ -148,9 +158,12 @@ Result<kubelet::AllocateResponse> Allocator::allocate(
         auto admitted = ledger_.admit(resource, ids, new_token(), wall_seconds(), pod_containers);
         if (!admitted) {
             allocations(resource, "refused").add();
-            log::warn("allocation refused", {{"resource", resource_name(resource)},
-                                             {"ids", ids.size()},
-                                             {"why", admitted.error().message}});
+            log::warn(
+                "allocation refused",
+                {{"resource", resource_name(resource)},
+                 {"ids", ids.size()},
+                 {"why", admitted.error().message}}
+            );
             return std::move(admitted).error();
         }
         record = std::move(*admitted);
@@ -166,15 +179,20 @@ Result<kubelet::AllocateResponse> Allocator::allocate(
     allocations(resource, "ok").add();
     if (record.overridden()) {
         static auto overrides = metrics::counter(
-            "edge_gpu_agent_overrides_total", "Containers on other cards than their device IDs name.");
+            "edge_gpu_agent_overrides_total",
+            "Containers on other cards than their device IDs name."
+        );
         overrides.add();
     }
-    log::info("allocated", {{"resource", resource_name(resource)},
-                            {"units", record.ids.size()},
-                            {"cards", cards_text(record)},
-                            {"override", record.overridden()},
-                            {"pod", record.holder.pod_namespace + "/" + record.holder.pod_name},
-                            {"container", record.holder.container}});
+    log::info(
+        "allocated",
+        {{"resource", resource_name(resource)},
+         {"units", record.ids.size()},
+         {"cards", cards_text(record)},
+         {"override", record.overridden()},
+         {"pod", record.holder.pod_namespace + "/" + record.holder.pod_name},
+         {"container", record.holder.container}}
+    );
     // NVIDIA's resource is answered exactly as NVIDIA's plugin does.
     if (resource == Resource::kPercent) {
         edits.annotations[std::string(kAnnotationAllocation)] = record.token;
@@ -226,10 +244,13 @@ void Allocator::commit(Snapshot snapshot) {
     const Status saved = file_.save(snapshot.sequence, snapshot.state);
     if (!saved) {
         static auto failures = metrics::counter(
-            "edge_gpu_agent_state_write_failures_total", "Writes of the state file that failed.");
+            "edge_gpu_agent_state_write_failures_total", "Writes of the state file that failed."
+        );
         failures.add();
-        log::error("the state cannot be written", {{"file", file_.path().string()},
-                                                   {"error", saved.error().message}});
+        log::error(
+            "the state cannot be written",
+            {{"file", file_.path().string()}, {"error", saved.error().message}}
+        );
     }
     save_failed_ = !saved.ok();
     show_devices();
@@ -256,7 +277,8 @@ void Allocator::show_devices() {
         std::vector<DeviceState> states;
         {
             const std::lock_guard lock(mutex_);
-            if (ledger_.cards().empty()) return;  // nothing is known yet: no list rather than an empty one
+            if (ledger_.cards().empty())
+                return;  // nothing is known yet: no list rather than an empty one
             states = ledger_.devices(resource);
         }
         std::vector<kubelet::Device> devices;
@@ -265,7 +287,8 @@ void Allocator::show_devices() {
             kubelet::Device device;
             device.id = std::move(state.id);
             device.healthy = state.healthy;
-            // Hints for shares would make a TopologyManager policy choose cards behind the planner's back.
+            // Hints for shares would make a TopologyManager policy choose cards behind the
+            // planner's back.
             if (resource == Resource::kWhole && state.numa >= 0) device.numa = state.numa;
             devices.push_back(std::move(device));
         }
@@ -277,10 +300,15 @@ void Allocator::update_metrics() const {
     std::vector<CardUse> uses;
     look([&](const NodeLedger& ledger) { uses = ledger.usage(); });
     for (const CardUse& use : uses) {
-        const metrics::Labels labels{{"card", std::to_string(use.card.index)}, {"uuid", use.card.uuid}};
-        metrics::gauge("edge_gpu_agent_card_used_percent", "Percent of the card given to containers.", labels)
+        const metrics::Labels labels{
+            {"card", std::to_string(use.card.index)}, {"uuid", use.card.uuid}};
+        metrics::gauge(
+            "edge_gpu_agent_card_used_percent", "Percent of the card given to containers.", labels
+        )
             .set(use.percent);
-        metrics::gauge("edge_gpu_agent_card_healthy", "1 when the card takes new containers.", labels)
+        metrics::gauge(
+            "edge_gpu_agent_card_healthy", "1 when the card takes new containers.", labels
+        )
             .set(use.card.healthy ? 1 : 0);
     }
     static auto cards = metrics::gauge("edge_gpu_agent_cards", "Cards of this node.");

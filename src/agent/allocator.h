@@ -1,11 +1,12 @@
-// Owner of the node's ledger: one mutex, no I/O under it. Every change is made durable, shown to the kubelet (device lists)
-// and told to whoever reconciles and reports.
+// Owner of the node's ledger: one mutex, no I/O under it. Every change is made durable, shown to
+// the kubelet (device lists) and told to whoever reconciles and reports.
 //
-// Order: a change is decided under the mutex, where it gets a sequence number and a copy of the state is taken; the copy is
-// written to disk outside of it, before Allocate is answered. Two writers may reach the disk in the wrong order: the later
-// copy contains the earlier change, and StateFile skips the older one. A write that fails does not fail the pod: the record
-// can be rebuilt from the kubelet's checkpoint, which keeps our answer; it is logged, counted and repeated.
-// Thread-safe.
+// Order: a change is decided under the mutex, where it gets a sequence number and a copy of the
+// state is taken; the copy is written to disk outside of it, before Allocate is answered. Two
+// writers may reach the disk in the wrong order: the later copy contains the earlier change, and
+// StateFile skips the older one. A write that fails does not fail the pod: the record can be
+// rebuilt from the kubelet's checkpoint, which keeps our answer; it is logged, counted and
+// repeated. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -30,7 +31,8 @@ namespace egpu::agent {
 class Allocator {
   public:
     struct Hooks {
-        // The complete list of a resource's devices; called in order of the changes, without the ledger's mutex.
+        // The complete list of a resource's devices; called in order of the changes, without the
+        // ledger's mutex.
         std::function<void(Resource, std::vector<kubelet::Device>)> show_devices;
         // Something changed that a reconciliation should look at.
         std::function<void()> changed;
@@ -38,7 +40,8 @@ class Allocator {
 
     Allocator(StateFile& file, std::unique_ptr<inject::Injector> injector);
 
-    // Once, before any other thread uses it. Takes over the loaded state; its cards are provisional.
+    // Once, before any other thread uses it. Takes over the loaded state; its cards are
+    // provisional.
     void start(NodeState state, Hooks hooks);
 
     // What the driver says. Cards with the driver not answering since the start stay provisional.
@@ -54,13 +57,17 @@ class Allocator {
     );
     // No network, no pod-resources: only memory and the state file.
     Result<kubelet::AllocateResponse> allocate(
-        Resource resource, std::span<const std::string> ids, std::span<const Candidate> pod_containers
+        Resource resource,
+        std::span<const std::string> ids,
+        std::span<const Candidate> pod_containers
     );
-    // Time since the last preferred() or allocate(): pod-resources List is best not called in the middle of an admission.
+    // Time since the last preferred() or allocate(): pod-resources List is best not called in the
+    // middle of an admission.
     Duration quiet_for() const;
     bool allocating() const { return allocating_.load() > 0; }
 
-    // One change to the ledger; durable and shown when it returns. `edit` says whether it changed anything.
+    // One change to the ledger; durable and shown when it returns. `edit` says whether it changed
+    // anything.
     void edit(const std::function<bool(NodeLedger&)>& edit);
     // A look at the ledger under the mutex; `look` must be short.
     void look(const std::function<void(const NodeLedger&)>& look) const;

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include <malloc.h>
+
 #include "agent/agent.h"
 #include "agent/options.h"
 #include "base/log.h"
@@ -16,7 +18,9 @@ extern char** environ;
 namespace egpu::agent {
 namespace {
 
-constexpr Duration kRetryConfig = Seconds(15);  // a kubeconfig that cannot be read may come with the next sync of its folder
+constexpr Duration kStarted = Seconds(2);
+constexpr Duration kRetryConfig =
+    Seconds(15);  // a kubeconfig that cannot be read may come with the next sync of its folder
 
 Environment read_environment() {
     Environment environment;
@@ -43,6 +47,9 @@ int run_agent(int argc, char** argv) {
         std::fputs(parsed->text.c_str(), stdout);
         return 0;
     }
+    // A few threads that mostly sleep: one arena each would cost more than their contention. Before
+    // any thread exists.
+    ::mallopt(M_ARENA_MAX, 2);
     const Options& options = parsed->options;
     log::configure("agent", options.log_level, options.log_format);
     const StopToken stop = stop_on_signals();
@@ -55,6 +62,8 @@ int run_agent(int argc, char** argv) {
         return 1;
     }
     bool connected = (*agent)->connect_api();
+    // What the start needed goes back to the node.
+    if (!stop.wait_for(kStarted)) ::malloc_trim(0);
     while (!stop.wait_for(connected ? Duration(std::chrono::hours(24)) : kRetryConfig)) {
         if (!connected) connected = (*agent)->connect_api();
     }

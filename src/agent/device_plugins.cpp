@@ -31,8 +31,11 @@ class Stopwatch {
 
 metrics::Histogram call_seconds(std::string_view call) {
     return metrics::histogram(
-        "edge_gpu_agent_kubelet_call_seconds", "Time to answer the kubelet.", metrics::latency_buckets(),
-        {{"call", std::string(call)}});
+        "edge_gpu_agent_kubelet_call_seconds",
+        "Time to answer the kubelet.",
+        metrics::latency_buckets(),
+        {{"call", std::string(call)}}
+    );
 }
 
 std::string socket_prefix(Resource resource) {
@@ -74,18 +77,19 @@ void DevicePlugins::show(Resource resource, std::vector<kubelet::Device> devices
     if (!running_ || served.started) return;
     served.started = true;
     if (const Status started = served.plugin->start(); !started) {
-        log::error("a resource cannot be served", {{"resource", resource_name(resource)},
-                                                   {"error", started.error().message}});
+        log::error(
+            "a resource cannot be served",
+            {{"resource", resource_name(resource)}, {"error", started.error().message}}
+        );
     }
 }
 
-Status DevicePlugins::start() {
+void DevicePlugins::start() {
     {
         const std::lock_guard lock(mutex_);
         running_ = true;
     }
     allocator_.show_devices();
-    return ok_status();
 }
 
 void DevicePlugins::stop() {
@@ -126,25 +130,31 @@ Result<std::vector<std::string>> DevicePlugins::preferred(
         drop_vacated(resource, available, must_include, *listed);
         fetch_unseen(*listed);
     } else {
-        log::warn("pod-resources does not answer: the pod under admission is guessed", {{"error", error}});
+        log::warn(
+            "pod-resources does not answer: the pod under admission is guessed", {{"error", error}}
+        );
     }
     const std::vector<NodePodPtr> pods = pods_.all();
     std::vector<Candidate> candidates;
     allocator_.look([&](const NodeLedger& ledger) {
-        const HasRecord has_record = [&](std::string_view uid, std::string_view container, Resource r) {
-            return ledger.has_record(uid, container, r);
-        };
-        candidates =
-            admission_candidates(resource, size, listed, pods, has_record, ledger.cards());
+        const HasRecord has_record =
+            [&](std::string_view uid, std::string_view container, Resource r) {
+                return ledger.has_record(uid, container, r);
+            };
+        candidates = admission_candidates(resource, size, listed, pods, has_record, ledger.cards());
     });
-    log::debug("preferred allocation", {{"resource", resource_name(resource)},
-                                        {"size", size},
-                                        {"available", available.size()},
-                                        {"candidates", candidates.size()}});
+    log::debug(
+        "preferred allocation",
+        {{"resource", resource_name(resource)},
+         {"size", size},
+         {"available", available.size()},
+         {"candidates", candidates.size()}}
+    );
     return allocator_.preferred(resource, available, must_include, size, candidates);
 }
 
-// The kubelet frees devices lazily and offers at once what it freed; our records go with the same evidence.
+// The kubelet frees devices lazily and offers at once what it freed; our records go with the same
+// evidence.
 void DevicePlugins::drop_vacated(
     Resource resource,
     const std::vector<std::string>& available,
@@ -154,7 +164,9 @@ void DevicePlugins::drop_vacated(
     std::vector<std::string> fresh;
     const std::vector<std::string> offered = as_id_set(available);
     const std::vector<std::string> kept = as_id_set(must_include);
-    std::set_difference(offered.begin(), offered.end(), kept.begin(), kept.end(), std::back_inserter(fresh));
+    std::set_difference(
+        offered.begin(), offered.end(), kept.begin(), kept.end(), std::back_inserter(fresh)
+    );
     allocator_.edit([&](NodeLedger& ledger) {
         std::vector<std::string> tokens;
         for (const Record* record : ledger.overlapping(resource, fresh)) {
@@ -178,8 +190,10 @@ void DevicePlugins::fetch_unseen(const std::vector<ListedPod>& listed) {
     for (const ListedPod* pod : unseen) {
         const auto fetched = pods_.fetch(pod->ns, pod->name, deadline);
         if (!fetched) {
-            log::debug("an unseen pod cannot be fetched",
-                       {{"pod", pod->ns + "/" + pod->name}, {"error", fetched.error().message}});
+            log::debug(
+                "an unseen pod cannot be fetched",
+                {{"pod", pod->ns + "/" + pod->name}, {"error", fetched.error().message}}
+            );
             if (fetched.error().code != ErrorCode::kNotFound) return;
         }
     }
@@ -201,32 +215,38 @@ Result<kubelet::AllocateResponse> DevicePlugins::allocate(
     return allocator_.allocate(resource, ids, containers);
 }
 
-// `known`: there is a record for these IDs, and no doubt whose it is. The error: the container must not start now.
+// `known`: there is a record for these IDs, and no doubt whose it is. The error: the container must
+// not start now.
 Status DevicePlugins::check_record(
     Resource resource, const std::vector<std::string>& ids, bool& known
 ) {
     Status status;
     allocator_.look([&](const NodeLedger& ledger) {
         const auto records = ledger.with_ids(resource, ids);
-        known = !records.empty() && std::all_of(records.begin(), records.end(), [&](const Record* r) {
-                    return r->holder.confirmed && r->group == records.front()->group;
-                });
+        known =
+            !records.empty() && std::all_of(records.begin(), records.end(), [&](const Record* r) {
+                return r->holder.confirmed && r->group == records.front()->group;
+            });
         if (ledger.provisional()) {
             status = Error{
                 ErrorCode::kUnavailable,
-                "edge-gpu agent: the NVIDIA driver has not answered since the agent started; the container is "
+                "edge-gpu agent: the NVIDIA driver has not answered since the agent started; the "
+                "container is "
                 "started when it does"};
             return;
         }
         if (records.empty()) return;
         for (const core::CardShare& share : records.front()->cards) {
             const auto card = std::find_if(
-                ledger.cards().begin(), ledger.cards().end(),
-                [&](const core::Card& c) { return c.uuid == share.uuid; });
+                ledger.cards().begin(),
+                ledger.cards().end(),
+                [&](const core::Card& c) { return c.uuid == share.uuid; }
+            );
             if (card != ledger.cards().end() && card->healthy) continue;
             status = Error{
-                ErrorCode::kUnavailable, "edge-gpu agent: card " + std::to_string(share.index) + " (" + share.uuid +
-                                             ") of this container is unhealthy; the container is started when it recovers"};
+                ErrorCode::kUnavailable,
+                "edge-gpu agent: card " + std::to_string(share.index) + " (" + share.uuid +
+                    ") of this container is unhealthy; the container is started when it recovers"};
         }
     });
     return status;
@@ -239,7 +259,8 @@ Status DevicePlugins::pre_start(Resource resource, const std::vector<std::string
     EG_TRY_VOID(check_record(resource, ids, known));
     if (known) return ok_status();
 
-    // The checkpoint names the pod's UID and needs no call. The list comes second, and not in the middle of an Allocate.
+    // The checkpoint names the pod's UID and needs no call. The list comes second, and not in the
+    // middle of an Allocate.
     const std::vector<std::string> set = as_id_set(ids);
     const TimePoint deadline = MonoClock::now() + options_.pre_start_deadline;
     KubeletBooks books;
@@ -249,7 +270,8 @@ Status DevicePlugins::pre_start(Resource resource, const std::vector<std::string
         std::erase_if(entries, [&](const BookEntry& e) {
             return e.resource != resource || e.ids != set || e.alive == BookEntry::Alive::kNo;
         });
-        allocator_.edit([&](NodeLedger& ledger) { return take_over(ledger, entries, pods_); });
+        allocator_.edit([&](NodeLedger& ledger) { return take_over(ledger, entries, pods_, true); }
+        );
         return !entries.empty();
     };
     bool found = learn();
@@ -263,12 +285,15 @@ Status DevicePlugins::pre_start(Resource resource, const std::vector<std::string
     found = learn() || found;
     EG_TRY_VOID(check_record(resource, ids, known));
     bool recorded = false;
-    allocator_.look([&](const NodeLedger& ledger) { recorded = !ledger.with_ids(resource, ids).empty(); });
+    allocator_.look([&](const NodeLedger& ledger) {
+        recorded = !ledger.with_ids(resource, ids).empty();
+    });
     if (recorded && (found || !books.pods)) return ok_status();
     return Error{
         ErrorCode::kUnavailable,
-        "edge-gpu agent: " + std::to_string(set.size()) + " devices of " + std::string(resource_name(resource)) +
-            " are in no container of the kubelet's books" + (books.error.empty() ? "" : " (" + books.error + ")")};
+        "edge-gpu agent: " + std::to_string(set.size()) + " devices of " +
+            std::string(resource_name(resource)) + " are in no container of the kubelet's books" +
+            (books.error.empty() ? "" : " (" + books.error + ")")};
 }
 
 }  // namespace egpu::agent

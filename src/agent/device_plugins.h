@@ -1,8 +1,10 @@
-// The kubelet's questions, answered: one kubelet::DevicePlugin per offered resource over the allocator (DESIGN 4.1).
+// The kubelet's questions, answered: one kubelet::DevicePlugin per offered resource over the
+// allocator.
 //
-// GetPreferredAllocation finds out who is under admission (pod-resources List, our view of the pods, one short GET for a pod
-// that was not seen yet) and steers the kubelet to the planned card. Allocate uses memory and the state file only.
-// PreStartContainer makes sure that the record is there and carries the right name. Handlers run on gRPC's threads.
+// GetPreferredAllocation finds out who is under admission (pod-resources List, our view of the
+// pods, one short GET for a pod that was not seen yet) and steers the kubelet to the planned card.
+// Allocate uses memory and the state file only. PreStartContainer makes sure that the record is
+// there and carries the right name. Handlers run on gRPC's threads.
 #pragma once
 
 #include <filesystem>
@@ -23,25 +25,30 @@ namespace egpu::agent {
 struct DevicePluginsOptions {
     std::filesystem::path folder = "/var/lib/kubelet/device-plugins";
     std::vector<Resource> resources{Resource::kPercent, Resource::kWhole};
-    Duration list_deadline = Millis(250);      // of pod-resources, within GetPreferredAllocation
-    Duration fetch_deadline = Millis(300);     // of all GETs of pods not seen yet, within GetPreferredAllocation
+    Duration list_deadline = Millis(250);  // of pod-resources, within GetPreferredAllocation
+    Duration fetch_deadline =
+        Millis(300);  // of all GETs of pods not seen yet, within GetPreferredAllocation
     Duration pre_start_deadline = Seconds(3);  // the kubelet retries afterwards
 };
 
 class DevicePlugins {
   public:
     DevicePlugins(
-        DevicePluginsOptions options, Allocator& allocator, KubeletBooksReader& books, PodsView& pods
+        DevicePluginsOptions options,
+        Allocator& allocator,
+        KubeletBooksReader& books,
+        PodsView& pods
     );
     ~DevicePlugins();  // stop()
     DevicePlugins(const DevicePlugins&) = delete;
     DevicePlugins& operator=(const DevicePlugins&) = delete;
 
-    // The hook of the allocator. A plugin is started with its first list that is not empty: a resource without devices
-    // would only tell the kubelet that the node has none.
+    // The hook of the allocator. A plugin is started with its first list that is not empty: a
+    // resource without devices would only tell the kubelet that the node has none.
     void show(Resource resource, std::vector<kubelet::Device> devices);
-    // From now on show() starts plugins. kInvalid when the folder or a socket path can never work.
-    Status start();
+    // From now on show() starts plugins; what can never work (a socket path that is too long) is
+    // logged and shows in states().
+    void start();
     void stop();
 
     std::map<Resource, kubelet::PluginState> states() const;
@@ -54,7 +61,9 @@ class DevicePlugins {
         const std::vector<std::string>& must_include,
         int size
     );
-    Result<kubelet::AllocateResponse> allocate(Resource resource, const std::vector<std::string>& ids);
+    Result<kubelet::AllocateResponse> allocate(
+        Resource resource, const std::vector<std::string>& ids
+    );
     Status pre_start(Resource resource, const std::vector<std::string>& ids);
 
   private:

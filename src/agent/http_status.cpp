@@ -16,14 +16,19 @@ struct Sources {
 void refresh_gauges(const Sources& from) {
     for (const auto& [resource, state] : from.plugins.states()) {
         metrics::gauge(
-            "edge_gpu_agent_registered", "1 while the kubelet follows the devices of the resource.",
-            {{"resource", std::string(resource_name(resource))}})
-            .set(state == kubelet::PluginState::kStreaming ? 1 : 0);
+            "edge_gpu_agent_registered",
+            "1 while the kubelet follows the devices of the resource.",
+            {{"resource", std::string(resource_name(resource))}}
+        ).set(state == kubelet::PluginState::kStreaming ? 1 : 0);
     }
-    static auto connected = metrics::gauge("edge_gpu_agent_api_connected", "1 while a watch of the pods is open.");
+    static auto connected =
+        metrics::gauge("edge_gpu_agent_api_connected", "1 while a watch of the pods is open.");
     connected.set(from.pods.connected() ? 1 : 0);
-    static auto driver = metrics::gauge("edge_gpu_agent_driver_up", "1 when the driver's last answer was good.");
-    driver.set(from.allocator.driver_answered() && from.allocator.inventory().error.empty() ? 1 : 0);
+    static auto driver =
+        metrics::gauge("edge_gpu_agent_driver_up", "1 when the driver's last answer was good.");
+    driver.set(
+        from.allocator.driver_answered() && from.allocator.inventory().error.empty() ? 1 : 0
+    );
 }
 
 // "" when ready; else what is missing. A link that is down does not make the node unready.
@@ -31,7 +36,8 @@ std::string unready(const Sources& from) {
     std::string text;
     if (!from.allocator.driver_answered()) {
         const std::string error = from.allocator.inventory().error;
-        text += "the NVIDIA driver has not answered yet" + (error.empty() ? "" : ": " + error) + "\n";
+        text +=
+            "the NVIDIA driver has not answered yet" + (error.empty() ? "" : ": " + error) + "\n";
     }
     for (const auto& [resource, state] : from.plugins.states()) {
         if (state == kubelet::PluginState::kStreaming) continue;
@@ -61,7 +67,8 @@ json::value status_of(const Sources& from) {
     for (const Record& record : records) {
         json::array on;
         for (const core::CardShare& share : record.cards) {
-            on.push_back(json::object{{"uuid", share.uuid}, {"index", share.index}, {"percent", share.percent}});
+            on.push_back(json::object{
+                {"uuid", share.uuid}, {"index", share.index}, {"percent", share.percent}});
         }
         holders.push_back(json::object{
             {"token", record.token},
@@ -95,24 +102,35 @@ void answer(http::Exchange& exchange, const Sources& from) {
         static_cast<void>(exchange.respond(405, kText, "only GET\n", {{"Allow", "GET, HEAD"}}));
     } else if (request.path == "/metrics") {
         refresh_gauges(from);
-        static_cast<void>(exchange.respond(200, "text/plain; version=0.0.4; charset=utf-8", metrics::render()));
+        static_cast<void>(
+            exchange.respond(200, "text/plain; version=0.0.4; charset=utf-8", metrics::render())
+        );
     } else if (request.path == "/healthz") {
         static_cast<void>(exchange.respond(200, kText, "ok\n"));
     } else if (request.path == "/readyz") {
         const std::string missing = unready(from);
         static_cast<void>(
-            missing.empty() ? exchange.respond(200, kText, "ok\n") : exchange.respond(503, kText, missing));
+            missing.empty() ? exchange.respond(200, kText, "ok\n")
+                            : exchange.respond(503, kText, missing)
+        );
     } else if (request.path == "/status") {
-        static_cast<void>(exchange.respond(200, "application/json", json::to_text(status_of(from)) + "\n"));
+        static_cast<void>(
+            exchange.respond(200, "application/json", json::to_text(status_of(from)) + "\n")
+        );
     } else {
-        static_cast<void>(exchange.respond(404, kText, "not found; there are /metrics, /healthz, /readyz, /status\n"));
+        static_cast<void>(exchange.respond(
+            404, kText, "not found; there are /metrics, /healthz, /readyz, /status\n"
+        ));
     }
 }
 
 }  // namespace
 
 Result<std::unique_ptr<http::Server>> start_http_status(
-    const std::string& listen, const DevicePlugins& plugins, const Allocator& allocator, const PodsView& pods
+    const std::string& listen,
+    const DevicePlugins& plugins,
+    const Allocator& allocator,
+    const PodsView& pods
 ) {
     http::ServerOptions options;
     options.listen = listen;
@@ -121,9 +139,11 @@ Result<std::unique_ptr<http::Server>> start_http_status(
     options.max_body = 1U << 10;
     options.stack_bytes = 256U << 10;
     return http::Server::start(
-        std::move(options), [from = Sources{plugins, allocator, pods}](http::Exchange& exchange) {
+        std::move(options),
+        [from = Sources{plugins, allocator, pods}](http::Exchange& exchange) {
             answer(exchange, from);
-        });
+        }
+    );
 }
 
 }  // namespace egpu::agent

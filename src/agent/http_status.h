@@ -1,5 +1,6 @@
-// /metrics (Prometheus text), /healthz (the process answers), /readyz (offered resources are registered with the kubelet)
-// and /status (JSON: cards, holders, registration) of the agent. Local and read-only.
+// /metrics (Prometheus text), /healthz (the process answers), /readyz (offered resources are
+// registered with the kubelet) and /status (JSON: cards, holders, registration) of the agent. Local
+// and read-only.
 #pragma once
 
 #include <memory>
@@ -14,7 +15,10 @@
 namespace egpu::agent {
 
 Result<std::unique_ptr<http::Server>> start_http_status(
-    const std::string& listen, const DevicePlugins& plugins, const Allocator& allocator, const PodsView& pods
+    const std::string& listen,
+    const DevicePlugins& plugins,
+    const Allocator& allocator,
+    const PodsView& pods
 );
 
 }  // namespace egpu::agent

@@ -17,12 +17,15 @@ std::optional<core::ContainerKind> kind_in(const NodePodPtr& pod, std::string_vi
     return std::nullopt;
 }
 
-bool holds(const ListedContainer& container, Resource resource, const std::vector<std::string>& ids) {
+bool holds(
+    const ListedContainer& container, Resource resource, const std::vector<std::string>& ids
+) {
     const auto found = container.ids.find(resource);
     return found != container.ids.end() && found->second == ids;
 }
 
-// The one listed pod with a container of that name and exactly these IDs; nullptr when there is none or several.
+// The one listed pod with a container of that name and exactly these IDs; nullptr when there is
+// none or several.
 const ListedPod* only_listed(const std::vector<ListedPod>& pods, const BookEntry& entry) {
     const ListedPod* found = nullptr;
     for (const ListedPod& pod : pods) {
@@ -35,13 +38,23 @@ const ListedPod* only_listed(const std::vector<ListedPod>& pods, const BookEntry
 }
 
 Alive alive_in(const KubeletBooks& books, const PodsView& view, const BookEntry& entry) {
-    if (!books.pods || entry.holder.pod_name.empty()) return Alive::kUnclear;
+    if (!books.pods) return Alive::kUnclear;
+    if (entry.holder.pod_name.empty()) {
+        // Neither the list nor the API server knows the pod. With a live view that is an entry the
+        // kubelet has not written away yet; without one it may be a pod that was not admitted again
+        // so far.
+        return view.connected() && !view.by_uid(entry.holder.pod_uid) ? Alive::kNo
+                                                                      : Alive::kUnclear;
+    }
     const ListedPod* pod = books.pod(entry.holder.pod_namespace, entry.holder.pod_name);
-    if (pod == nullptr) return Alive::kUnclear;
+    const NodePodPtr known = view.by_uid(entry.holder.pod_uid);
+    if (pod == nullptr) return known && known->terminal ? Alive::kNo : Alive::kUnclear;
     const NodePodPtr now = view.by_name(entry.holder.pod_namespace, entry.holder.pod_name);
-    if (now && now->uid != entry.holder.pod_uid) return Alive::kNo;  // replaced by a pod of the same name
+    if (now && now->uid != entry.holder.pod_uid)
+        return Alive::kNo;  // replaced by a pod of the same name
     const ListedContainer* container = pod->container(entry.holder.container);
-    if (container != nullptr) return holds(*container, entry.resource, entry.ids) ? Alive::kYes : Alive::kNo;
+    if (container != nullptr)
+        return holds(*container, entry.resource, entry.ids) ? Alive::kYes : Alive::kNo;
     // Plain init containers are never listed; others are as long as their pod is.
     const auto kind = entry.holder.kind;
     return !kind || *kind == core::ContainerKind::kInit ? Alive::kYes : Alive::kNo;
@@ -71,7 +84,8 @@ std::vector<std::string> cards_given(
     }
     std::vector<std::string> uuids;
     for (const core::Card& card : cards) {
-        if (names.contains(card.uuid) || names.contains(std::to_string(card.index))) uuids.push_back(card.uuid);
+        if (names.contains(card.uuid) || names.contains(std::to_string(card.index)))
+            uuids.push_back(card.uuid);
     }
     return uuids;
 }
@@ -116,17 +130,24 @@ std::vector<BookEntry> book_entries(
         for (const ListedContainer& container : pod.containers) {
             for (const auto& [resource, ids] : container.ids) {
                 const bool known = std::any_of(
-                    entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(checkpointed),
+                    entries.begin(),
+                    entries.begin() + static_cast<std::ptrdiff_t>(checkpointed),
                     [&](const BookEntry& e) {
                         return e.alive == Alive::kYes && e.resource == resource && e.ids == ids &&
-                               e.holder.container == container.name && e.holder.pod_name == pod.name &&
-                               e.holder.pod_namespace == pod.ns;
-                    });
+                               e.holder.container == container.name &&
+                               e.holder.pod_name == pod.name && e.holder.pod_namespace == pod.ns;
+                    }
+                );
                 if (known) continue;
                 BookEntry entry;
                 const NodePodPtr seen = view.by_name(pod.ns, pod.name);
-                entry.holder = {seen ? seen->uid : "", pod.ns, pod.name, container.name,
-                                kind_in(seen, container.name), true};
+                entry.holder = {
+                    seen ? seen->uid : "",
+                    pod.ns,
+                    pod.name,
+                    container.name,
+                    kind_in(seen, container.name),
+                    true};
                 entry.resource = resource;
                 entry.ids = ids;
                 entry.alive = Alive::kYes;
@@ -154,7 +175,8 @@ std::vector<const BookEntry*> match_records(
     const auto same_ids = [](const Record& r, const BookEntry& e) {
         return r.resource == e.resource && r.ids == e.ids;
     };
-    pass([](const Record& r, const BookEntry& e) { return !e.token.empty() && e.token == r.token; });
+    pass([](const Record& r, const BookEntry& e) { return !e.token.empty() && e.token == r.token; }
+    );
     // An entry with another record's token is not ours, whatever its IDs are.
     const auto open = [](const BookEntry& e) { return e.token.empty(); };
     const auto same_name = [](const Record& r, const BookEntry& e) {
@@ -163,7 +185,9 @@ std::vector<const BookEntry*> match_records(
                 (e.holder.pod_uid.empty() && r.holder.pod_name == e.holder.pod_name &&
                  r.holder.pod_namespace == e.holder.pod_namespace));
     };
-    pass([&](const Record& r, const BookEntry& e) { return open(e) && same_ids(r, e) && same_name(r, e); });
+    pass([&](const Record& r, const BookEntry& e) {
+        return open(e) && same_ids(r, e) && same_name(r, e);
+    });
     pass([&](const Record& r, const BookEntry& e) {
         return open(e) && same_ids(r, e) && e.alive == Alive::kYes && !r.holder.confirmed;
     });
@@ -255,7 +279,8 @@ bool vacated(const Record& record, const std::vector<ListedPod>& listed, const P
     const std::set<std::string_view> ids(record.ids.begin(), record.ids.end());
     bool pod_listed = false;
     for (const ListedPod& pod : listed) {
-        if (pod.name == record.holder.pod_name && pod.ns == record.holder.pod_namespace) pod_listed = true;
+        if (pod.name == record.holder.pod_name && pod.ns == record.holder.pod_namespace)
+            pod_listed = true;
         for (const ListedContainer& container : pod.containers) {
             const auto held = container.ids.find(record.resource);
             if (held == container.ids.end()) continue;

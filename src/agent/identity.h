@@ -1,5 +1,5 @@
-// Whose container is it? The device plugin API names no pod; the kubelet's books and our view of the pods do (DESIGN 4.1).
-// Pure functions over one look at the books; nothing here does I/O.
+// Whose container is it? The device plugin API names no pod; the kubelet's books and our view of
+// the pods do. Pure functions over one look at the books; nothing here does I/O.
 #pragma once
 
 #include <functional>
@@ -15,20 +15,24 @@
 
 namespace egpu::agent {
 
-// The annotation (of the CRI container, not of the pod) in our Allocate answer that carries the record's token.
+// The annotation (of the CRI container, not of the pod) in our Allocate answer that carries the
+// record's token.
 inline constexpr std::string_view kAnnotationAllocation = "edge-gpu.io/allocation";
 
 // One container and resource in the kubelet's books, both sources put together.
 struct BookEntry {
     enum class Alive { kYes, kUnclear, kNo };
 
-    Holder holder;  // confirmed; pod_uid "" when only the list knows it and the pod is not in our view
+    Holder
+        holder;  // confirmed; pod_uid "" when only the list knows it and the pod is not in our view
     Resource resource = Resource::kPercent;
     std::vector<std::string> ids;
-    std::string token;               // of our answer, "" when the answer carried none
-    std::vector<std::string> given;  // UUIDs of the cards our answer named, as far as it can be read
-    // kNo: the kubelet has let go of it (checkpoint entries outlive their pods). kUnclear: the list failed, or does not
-    // show the pod, which may be gone or not admitted again yet after a restart of the kubelet.
+    std::string token;  // of our answer, "" when the answer carried none
+    std::vector<std::string>
+        given;  // UUIDs of the cards our answer named, as far as it can be read
+    // kNo: the kubelet has let go of it (checkpoint entries outlive their pods). kUnclear: the list
+    // failed, or does not show the pod, which may be gone or not admitted again yet after a restart
+    // of the kubelet.
     Alive alive = Alive::kUnclear;
 };
 
@@ -41,14 +45,15 @@ std::vector<std::string> cards_given(
     const kubelet::AllocateResponse& answer, const std::vector<core::Card>& cards
 );
 
-// For each record the entry that is its container, or nullptr. By token where there is one, else by IDs and then names.
-// Each entry is used once.
+// For each record the entry that is its container, or nullptr. By token where there is one, else by
+// IDs and then names. Each entry is used once.
 std::vector<const BookEntry*> match_records(
     std::span<const Record> records, std::span<const BookEntry> entries
 );
 
-// A record for an entry that no record matches: state was lost, or another agent answered. The cards are those that were
-// given; else those of the placement; else those the IDs name. nullopt when they cannot be known.
+// A record for an entry that no record matches: state was lost, or another agent answered. The
+// cards are those that were given; else those of the placement; else those the IDs name. nullopt
+// when they cannot be known.
 std::optional<Record> adopted_record(
     const BookEntry& entry,
     const PodsView& view,
@@ -57,8 +62,8 @@ std::optional<Record> adopted_record(
     std::int64_t now
 );
 
-// The containers that may be the one under admission: of the listed pods (all pods of the view when the list failed), those
-// that ask for `units` and have neither devices in the list nor a record.
+// The containers that may be the one under admission: of the listed pods (all pods of the view when
+// the list failed), those that ask for `units` and have neither devices in the list nor a record.
 using HasRecord = std::function<bool(std::string_view uid, std::string_view container, Resource)>;
 std::vector<Candidate> admission_candidates(
     Resource resource,
@@ -69,10 +74,9 @@ std::vector<Candidate> admission_candidates(
     const std::vector<core::Card>& cards
 );
 
-// May `record`, whose IDs the kubelet offers as free, be dropped? Yes when the list shows nobody with these IDs and the
-// record is not of an init container (never listed) whose pod is still there.
-bool vacated(
-    const Record& record, const std::vector<ListedPod>& listed, const PodsView& view
-);
+// May `record`, whose IDs the kubelet offers as free, be dropped? Yes when the list shows nobody
+// with these IDs and the record is not of an init container (never listed) whose pod is still
+// there.
+bool vacated(const Record& record, const std::vector<ListedPod>& listed, const PodsView& view);
 
 }  // namespace egpu::agent

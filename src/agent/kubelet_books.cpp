@@ -56,8 +56,7 @@ std::optional<std::vector<ListedPod>> KubeletBooksReader::list(
     return listed_pods(*pods);
 }
 
-std::optional<std::vector<CheckpointedContainer>> KubeletBooksReader::checkpoint(
-    std::string& error
+std::optional<std::vector<CheckpointedContainer>> KubeletBooksReader::checkpoint(std::string& error
 ) const {
     const auto read = kubelet::read_checkpoint(checkpoint_path_);
     if (!read) {
@@ -71,8 +70,12 @@ std::optional<std::vector<CheckpointedContainer>> KubeletBooksReader::checkpoint
         if (!resource || entry.device_ids.empty()) continue;
         auto given = kubelet::decode_allocate_response(entry.allocate_response);
         entries.push_back(
-            {entry.pod_uid, entry.container, *resource, as_id_set(entry.device_ids),
-             given ? std::move(*given) : kubelet::AllocateResponse{}});
+            {entry.pod_uid,
+             entry.container,
+             *resource,
+             as_id_set(entry.device_ids),
+             given ? std::move(*given) : kubelet::AllocateResponse{}}
+        );
     }
     return entries;
 }

@@ -1,7 +1,8 @@
-// The kubelet's own account of who holds which device IDs, from its two sources (kubernetes.md 1.7, 1.10): pod-resources
-// List (pods by name, no UID, no plain init containers) and the checkpoint (pod UID, all containers, but entries of pods
-// that are gone stay until the kubelet writes it again). Reading never changes the kubelet's state, except that List makes
-// it drop pods that are gone; never call list() while one of our Allocate calls runs.
+// The kubelet's own account of who holds which device IDs, from its two sources: pod-resources
+// List (pods by name, no UID, no plain init containers) and the checkpoint (pod UID, all
+// containers, but entries of pods that are gone stay until the kubelet writes it again). Reading
+// never changes the kubelet's state, except that List makes it drop pods that are gone; never call
+// list() while one of our Allocate calls runs.
 #pragma once
 
 #include <filesystem>
@@ -56,7 +57,9 @@ std::vector<ListedPod> listed_pods(const std::vector<kubelet::PodResources>& pod
 // Thread-safe.
 class KubeletBooksReader {
   public:
-    KubeletBooksReader(std::filesystem::path pod_resources_socket, std::filesystem::path checkpoint);
+    KubeletBooksReader(
+        std::filesystem::path pod_resources_socket, std::filesystem::path checkpoint
+    );
 
     // nullopt with `error` filled when the kubelet does not answer in time.
     std::optional<std::vector<ListedPod>> list(TimePoint deadline, std::string& error);

@@ -93,9 +93,8 @@ const Record* NodeLedger::find(std::string_view token) const {
     return found == records_.end() ? nullptr : &*found;
 }
 
-std::vector<const Record*> NodeLedger::with_ids(
-    Resource resource, std::span<const std::string> ids
-) const {
+std::vector<const Record*> NodeLedger::with_ids(Resource resource, std::span<const std::string> ids)
+    const {
     const std::vector<std::string> set = as_id_set(ids);
     std::vector<const Record*> found;
     for (auto r = records_.rbegin(); r != records_.rend(); ++r) {
@@ -111,17 +110,17 @@ std::vector<const Record*> NodeLedger::overlapping(
     std::vector<const Record*> found;
     for (const Record& record : records_) {
         if (record.resource != resource) continue;
-        const bool overlaps = std::any_of(
-            record.ids.begin(), record.ids.end(),
-            [&](const std::string& id) { return wanted.contains(id); });
+        const bool overlaps =
+            std::any_of(record.ids.begin(), record.ids.end(), [&](const std::string& id) {
+                return wanted.contains(id);
+            });
         if (overlaps) found.push_back(&record);
     }
     return found;
 }
 
-bool NodeLedger::has_record(
-    std::string_view pod_uid, std::string_view container, Resource resource
-) const {
+bool NodeLedger::has_record(std::string_view pod_uid, std::string_view container, Resource resource)
+    const {
     return std::any_of(records_.begin(), records_.end(), [&](const Record& r) {
         return r.resource == resource && r.holder.pod_uid == pod_uid &&
                r.holder.container == container;
@@ -179,7 +178,8 @@ std::vector<std::string> NodeLedger::violations() const {
         if (use.percent > core::kCardUnits) {
             found.push_back(
                 "card " + std::to_string(use.card.index) + " (" + use.card.uuid + ") carries " +
-                std::to_string(use.percent) + " percent");
+                std::to_string(use.percent) + " percent"
+            );
         }
     }
     std::set<std::string_view> tokens;
@@ -203,8 +203,9 @@ Result<NodeLedger::Size> NodeLedger::size_of(Resource resource, std::size_t ids)
         return Size{core::kCardUnits, count / core::kCardUnits, true};
     }
     return Error{
-        ErrorCode::kInvalid, std::string(core::kResourcePercent) + " " + std::to_string(count) +
-                                 " is neither 1..100 nor a multiple of 100"};
+        ErrorCode::kInvalid,
+        std::string(core::kResourcePercent) + " " + std::to_string(count) +
+            " is neither 1..100 nor a multiple of 100"};
 }
 
 }  // namespace egpu::agent

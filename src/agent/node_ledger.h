@@ -1,10 +1,12 @@
-// The node's account: which container holds which share of which real card. Pure: no I/O, threads or clock.
+// The node's account: which container holds which share of which real card. Pure: no I/O, threads
+// or clock.
 //
-// The kubelet's device IDs say what a container was handed; the ledger decides which card it really gets (DESIGN 4.1, 4.2).
-// Usually both agree. They differ ("override") when IDs are spread over cards, or name a card without room: the kubelet can
-// hand one ID out twice, and its view of the two resources lags. The kubelet also re-uses an init container's IDs for later
-// containers of the pod (kubernetes.md 1.6): within one pod, IDs are therefore counted once per card (the union).
-// Not thread-safe: the owner has the mutex. Units: percent of a card.
+// The kubelet's device IDs say what a container was handed; the ledger decides which card it really
+// gets. Usually both agree. They differ ("override") when IDs are spread over cards, or name a card
+// without room: the kubelet can hand one ID out twice, and its view of the two resources lags. The
+// kubelet also re-uses an init container's IDs for later containers of the pod: within one pod, IDs
+// are therefore counted once per card (the union). Not thread-safe: the owner has the mutex. Units:
+// percent of a card.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +26,8 @@
 
 namespace egpu::agent {
 
-// A container that may be the one under admission, and the cards its placement names (empty: no placement known).
+// A container that may be the one under admission, and the cards its placement names (empty: no
+// placement known).
 struct Candidate {
     Holder holder;
     std::vector<core::CardShare> cards;
@@ -47,14 +50,16 @@ struct CardUse {
 
 class NodeLedger {
   public:
-    // `provisional`: the cards are remembered from an earlier run and the driver has not answered yet. Nothing new is
-    // placed then; what is held stays offered as it was, so that the kubelet can re-admit it after a reboot.
+    // `provisional`: the cards are remembered from an earlier run and the driver has not answered
+    // yet. Nothing new is placed then; what is held stays offered as it was, so that the kubelet
+    // can re-admit it after a reboot.
     void set_cards(std::vector<core::Card> cards, bool provisional = false);
     const std::vector<core::Card>& cards() const { return cards_; }
     bool provisional() const { return provisional_; }
 
-    // GetPreferredAllocation: IDs the kubelet should take, `size` of them when there are enough. `candidates`: whose
-    // container it may be, most likely first. Remembered for the Allocate that follows.
+    // GetPreferredAllocation: IDs the kubelet should take, `size` of them when there are enough.
+    // `candidates`: whose container it may be, most likely first. Remembered for the Allocate that
+    // follows.
     std::vector<std::string> prefer(
         Resource resource,
         std::span<const std::string> available,
@@ -63,10 +68,11 @@ class NodeLedger {
         std::span<const Candidate> candidates
     );
 
-    // Allocate: decides the cards and adds a record. `pod_containers`: containers that may be the asking one when the
-    // kubelet re-uses IDs (it does not ask for a preference then); only those of the right pod and without a record count.
-    // kInvalid for impossible IDs or sizes, kExhausted when nothing fits, kUnavailable while provisional; the messages are
-    // fit for the pod's events. A refusal changes nothing.
+    // Allocate: decides the cards and adds a record. `pod_containers`: containers that may be the
+    // asking one when the kubelet re-uses IDs (it does not ask for a preference then); only those
+    // of the right pod and without a record count. kInvalid for impossible IDs or sizes, kExhausted
+    // when nothing fits, kUnavailable while provisional; the messages are fit for the pod's events.
+    // A refusal changes nothing.
     Result<Record> admit(
         Resource resource,
         std::span<const std::string> ids,
@@ -75,8 +81,8 @@ class NodeLedger {
         std::span<const Candidate> pod_containers
     );
 
-    // Takes over what is a fact already (state file, the kubelet's books), even where it does not fit. False when the
-    // token is known.
+    // Takes over what is a fact already (state file, the kubelet's books), even where it does not
+    // fit. False when the token is known.
     bool restore(Record record);
     // Names the holder of a record. False when there is no such record or nothing changed.
     bool confirm(std::string_view token, const Holder& holder);
@@ -89,15 +95,17 @@ class NodeLedger {
     // Records with exactly this set of IDs, newest first.
     std::vector<const Record*> with_ids(Resource resource, std::span<const std::string> ids) const;
     // Records that hold at least one of these IDs, oldest first.
-    std::vector<const Record*> overlapping(Resource resource, std::span<const std::string> ids) const;
+    std::vector<const Record*> overlapping(Resource resource, std::span<const std::string> ids)
+        const;
     bool has_record(std::string_view pod_uid, std::string_view container, Resource resource) const;
 
-    // The complete list for ListAndWatch. A free device of a card that the other resource uses is unhealthy; held devices
-    // are as healthy as their card.
+    // The complete list for ListAndWatch. A free device of a card that the other resource uses is
+    // unhealthy; held devices are as healthy as their card.
     std::vector<DeviceState> devices(Resource resource) const;
 
     std::vector<CardUse> usage() const;  // as cards()
-    // What must never be: a card above 100 percent, or held whole and shared. Empty when all is well.
+    // What must never be: a card above 100 percent, or held whole and shared. Empty when all is
+    // well.
     std::vector<std::string> violations() const;
 
     // A share or a number of whole cards from a count of IDs; kInvalid for anything else.
@@ -110,19 +118,21 @@ class NodeLedger {
 
   private:
     struct Pending {
-        std::vector<std::string> available;  // sorted; must_include left out: free in the kubelet's eyes
+        std::vector<std::string>
+            available;  // sorted; must_include left out: free in the kubelet's eyes
         std::vector<std::string> must_include;
         std::size_t size = 0;
         std::optional<Candidate> candidate;
     };
     const core::Card* card(std::string_view uuid) const;
-    // `probe` is the record to be: its IDs, group and kind count. Cards in `wishes` first, then best fit; empty when
-    // nothing fits.
+    // `probe` is the record to be: its IDs, group and kind count. Cards in `wishes` first, then
+    // best fit; empty when nothing fits.
     std::vector<std::string> choose(
         const Record& probe, const Size& size, std::span<const std::string> wishes
     ) const;
     Error refusal(const Record& probe, const Size& size) const;
-    // The newest record, of an init container or one of unknown kind, whose IDs the kubelet re-uses here.
+    // The newest record, of an init container or one of unknown kind, whose IDs the kubelet re-uses
+    // here.
     const Record* reused(Resource resource, std::span<const std::string> ids) const;
     std::vector<std::string> pick_ids(
         Resource resource,

@@ -1,5 +1,5 @@
-// Random sequences of what kubelets do, their double hand-outs and init re-use included, against a model that knows which
-// container really runs where. EDGE_GPU_SEED replays a failure.
+// Random sequences of what kubelets do, their double hand-outs and init re-use included, against a
+// model that knows which container really runs where. EDGE_GPU_SEED replays a failure.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -20,7 +20,8 @@ std::uint64_t base_seed() {
     return text != nullptr ? std::strtoull(text, nullptr, 10) : 20'260'101;
 }
 
-// A kubelet without the plugin protocol: hands out IDs, sometimes twice, re-uses init containers' IDs.
+// A kubelet without the plugin protocol: hands out IDs, sometimes twice, re-uses init containers'
+// IDs.
 class Model {
   public:
     Model(std::uint64_t seed, int cards) : random_(seed) {
@@ -87,8 +88,14 @@ class Model {
     }
 
     // What the kubelet does for one container; false: the pod fails.
-    bool admit(Pod& pod, std::map<Resource, std::set<std::string>>& reusable, const std::string& name,
-               ContainerKind kind, Resource resource, int size) {
+    bool admit(
+        Pod& pod,
+        std::map<Resource, std::set<std::string>>& reusable,
+        const std::string& name,
+        ContainerKind kind,
+        Resource resource,
+        int size
+    ) {
         std::vector<std::string> must;
         for (const std::string& id : reusable[resource]) {
             if (static_cast<int>(must.size()) < size) must.push_back(id);
@@ -98,7 +105,9 @@ class Model {
         if (random_.chance(0.7)) {
             Candidate candidate{holder, {}};
             const int index = random_.between(0, static_cast<int>(cards_.size()) - 1);
-            candidate.cards.push_back({"GPU-" + std::to_string(index), index, std::min(size, 100), 0});
+            candidate.cards.push_back(
+                {"GPU-" + std::to_string(index), index, std::min(size, 100), 0}
+            );
             candidates.push_back(candidate);
         }
         std::vector<std::string> ids = must;
@@ -131,10 +140,14 @@ class Model {
         }
         ++admitted;
         if (record->overridden()) ++overridden;
-        EXPECT_EQ(static_cast<int>(record->cards.size()), std::max(1, resource == Resource::kWhole ? size : size / 100));
+        EXPECT_EQ(
+            static_cast<int>(record->cards.size()),
+            std::max(1, resource == Resource::kWhole ? size : size / 100)
+        );
         pod.containers.push_back({token, kind, resource, record->ids, record->cards});
         in_use_[resource].insert(ids.begin(), ids.end());
-        if (record->holder.container != name || record->holder.pod_uid != pod.uid || random_.chance(0.8)) {
+        if (record->holder.container != name || record->holder.pod_uid != pod.uid ||
+            random_.chance(0.8)) {
             Holder confirmed = holder;
             confirmed.confirmed = true;
             ledger_.confirm(token, confirmed);
@@ -157,11 +170,13 @@ class Model {
         const int inits = random_.chance(0.35) ? random_.between(1, 2) : 0;
         const int apps = random_.between(1, 3);
         for (int i = 0; ok && i < inits + apps; ++i) {
-            const ContainerKind kind = i >= inits                ? ContainerKind::kApp
+            const ContainerKind kind = i >= inits             ? ContainerKind::kApp
                                        : random_.chance(0.25) ? ContainerKind::kSidecar
                                                               : ContainerKind::kInit;
             const Resource resource = random_.chance(0.2) ? Resource::kWhole : Resource::kPercent;
-            ok = admit(pod, reusable, "c" + std::to_string(i), kind, resource, random_size(resource));
+            ok = admit(
+                pod, reusable, "c" + std::to_string(i), kind, resource, random_size(resource)
+            );
         }
         pods_.push_back(std::move(pod));
         if (!ok) {
@@ -198,13 +213,15 @@ class Model {
         for (const Pod& pod : pods_) {
             int i = 0;
             for (const Container& c : pod.containers) {
-                ledger_.confirm(c.token, {pod.uid, "ns", pod.uid, "c" + std::to_string(i++), c.kind, true});
+                ledger_.confirm(
+                    c.token, {pod.uid, "ns", pod.uid, "c" + std::to_string(i++), c.kind, true}
+                );
             }
         }
     }
 
-    // What really runs on each card: all apps and sidecars of a pod at once, or one init container beside the sidecars
-    // that were started before it.
+    // What really runs on each card: all apps and sidecars of a pod at once, or one init container
+    // beside the sidecars that were started before it.
     void check() {
         for (const core::Card& card : cards_) {
             int total = 0;

@@ -21,7 +21,8 @@ std::vector<core::Card> make_cards(int count) {
 
 std::vector<std::string> units(int card, int from, int count) {
     std::vector<std::string> ids;
-    for (int i = from; i < from + count; ++i) ids.push_back(unit_id("GPU-" + std::to_string(card), i));
+    for (int i = from; i < from + count; ++i)
+        ids.push_back(unit_id("GPU-" + std::to_string(card), i));
     return ids;
 }
 
@@ -31,7 +32,9 @@ std::vector<std::string> join(std::vector<std::string> a, const std::vector<std:
 }
 
 Candidate candidate(
-    std::string uid, std::string container, std::vector<core::CardShare> cards,
+    std::string uid,
+    std::string container,
+    std::vector<core::CardShare> cards,
     ContainerKind kind = ContainerKind::kApp
 ) {
     return {{uid, "default", "pod-" + uid, std::move(container), kind, false}, std::move(cards)};
@@ -47,13 +50,16 @@ class Ledger : public testing::Test {
     Ledger() { ledger.set_cards(make_cards(4)); }
 
     Result<Record> allocate(
-        int size, std::vector<Candidate> candidates = {}, Resource resource = Resource::kPercent,
+        int size,
+        std::vector<Candidate> candidates = {},
+        Resource resource = Resource::kPercent,
         std::vector<std::string> must = {}
     ) {
         std::vector<std::string> available = must;
         for (const DeviceState& device : ledger.devices(resource)) {
             const std::vector<std::string> one{device.id};
-            if (device.healthy && ledger.overlapping(resource, one).empty()) available.push_back(device.id);
+            if (device.healthy && ledger.overlapping(resource, one).empty())
+                available.push_back(device.id);
         }
         const auto ids = ledger.prefer(resource, available, must, size, candidates);
         return ledger.admit(resource, ids, next_token(), 1, {});
@@ -133,7 +139,8 @@ TEST_F(Ledger, WholeCardsByPercentAndByCount) {
 }
 
 TEST_F(Ledger, OddSizesAreRefused) {
-    const auto record = ledger.admit(Resource::kPercent, join(units(0, 0, 100), units(1, 0, 50)), "t", 1, {});
+    const auto record =
+        ledger.admit(Resource::kPercent, join(units(0, 0, 100), units(1, 0, 50)), "t", 1, {});
     ASSERT_FALSE(record);
     EXPECT_EQ(record.error().code, ErrorCode::kInvalid);
     EXPECT_THAT(record.error().message, HasSubstr("150 is neither 1..100 nor a multiple of 100"));
@@ -158,7 +165,8 @@ TEST_F(Ledger, RefusalSaysWhatIsFree) {
     EXPECT_EQ(refused.error().code, ErrorCode::kExhausted);
     EXPECT_EQ(
         refused.error().message,
-        "nano-gpu/gpu-percent: no card has 50 percent free (the most is 40 percent, on card 0)");
+        "nano-gpu/gpu-percent: no card has 50 percent free (the most is 40 percent, on card 0)"
+    );
 }
 
 TEST_F(Ledger, DoubleHandOutIsMovedToARoomyCard) {
@@ -177,9 +185,13 @@ TEST_F(Ledger, DoubleHandOutIsMovedToARoomyCard) {
 
 TEST_F(Ledger, DoubleHandOutWithinOnePodCountsTwice) {
     const auto ids = units(0, 0, 60);
-    ledger.prefer(Resource::kPercent, ids, {}, 60, std::vector{candidate("u1", "a", {share(0, 60)})});
+    ledger.prefer(
+        Resource::kPercent, ids, {}, 60, std::vector{candidate("u1", "a", {share(0, 60)})}
+    );
     ASSERT_TRUE(ledger.admit(Resource::kPercent, ids, "a", 1, {}));
-    ledger.prefer(Resource::kPercent, ids, {}, 60, std::vector{candidate("u1", "b", {share(0, 60)})});
+    ledger.prefer(
+        Resource::kPercent, ids, {}, 60, std::vector{candidate("u1", "b", {share(0, 60)})}
+    );
     const auto second = ledger.admit(Resource::kPercent, ids, "b", 1, {});
     ASSERT_TRUE(second);
     EXPECT_NE(second->cards.front().uuid, "GPU-0");
@@ -192,7 +204,8 @@ TEST_F(Ledger, AppReusesItsInitContainersCardAndAddsNothing) {
     // Re-use: no preference is asked for.
     const std::vector<std::string> half(init->ids.begin(), init->ids.begin() + 20);
     const std::vector<Candidate> containers{
-        candidate("u1", "init", {share(2, 40)}, ContainerKind::kInit), candidate("u1", "a", {share(2, 20)}),
+        candidate("u1", "init", {share(2, 40)}, ContainerKind::kInit),
+        candidate("u1", "a", {share(2, 20)}),
         candidate("u1", "b", {share(2, 20)})};
     const auto a = ledger.admit(Resource::kPercent, half, "a", 1, containers);
     ASSERT_TRUE(a);
@@ -204,7 +217,8 @@ TEST_F(Ledger, AppReusesItsInitContainersCardAndAddsNothing) {
     EXPECT_EQ(b->holder.container, "b");
     EXPECT_EQ(percent(2), 40);
     // Partly new: only the new part adds.
-    const auto more = allocate(30, {candidate("u1", "c", {share(2, 30)})}, Resource::kPercent, half);
+    const auto more =
+        allocate(30, {candidate("u1", "c", {share(2, 30)})}, Resource::kPercent, half);
     ASSERT_TRUE(more);
     EXPECT_EQ(more->cards, std::vector{share(2, 30)});
 }
@@ -212,11 +226,14 @@ TEST_F(Ledger, AppReusesItsInitContainersCardAndAddsNothing) {
 TEST_F(Ledger, ReuseFollowsTheRealCardOfAnOverride) {
     ASSERT_TRUE(allocate(80, {candidate("u0", "c", {share(0, 80)})}));
     const auto ids = units(0, 0, 50);
-    ledger.prefer(Resource::kPercent, ids, {}, 50, std::vector{candidate("u1", "i", {}, ContainerKind::kInit)});
+    ledger.prefer(
+        Resource::kPercent, ids, {}, 50, std::vector{candidate("u1", "i", {}, ContainerKind::kInit)}
+    );
     const auto init = ledger.admit(Resource::kPercent, ids, "i", 1, {});
     ASSERT_TRUE(init);
     ASSERT_TRUE(init->overridden());
-    const auto app = ledger.admit(Resource::kPercent, ids, "a", 1, std::vector{candidate("u1", "a", {})});
+    const auto app =
+        ledger.admit(Resource::kPercent, ids, "a", 1, std::vector{candidate("u1", "a", {})});
     ASSERT_TRUE(app);
     EXPECT_EQ(app->cards.front().uuid, init->cards.front().uuid);
     EXPECT_EQ(percent(app->cards.front().index), 50);

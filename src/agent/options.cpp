@@ -6,9 +6,9 @@
 #include <optional>
 #include <set>
 #include <string_view>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <unistd.h>
 
 namespace egpu::agent {
 namespace {
@@ -18,17 +18,26 @@ constexpr int kDebugVerbosity = 4;  // klog: 4 and above is debugging
 // klog flags: where and how its log goes. Ours goes to standard error.
 const std::map<std::string, bool, std::less<>>& klog_flags() {  // name -> may stand alone
     static const std::map<std::string, bool, std::less<>> flags{
-        {"logtostderr", true},       {"alsologtostderr", true}, {"stderrthreshold", false},
-        {"vmodule", false},          {"log_dir", false},        {"log_file", false},
-        {"log_file_max_size", false}, {"log_backtrace_at", false}, {"skip_headers", true},
-        {"skip_log_headers", true},  {"add_dir_header", true},  {"one_output", true}};
+        {"logtostderr", true},
+        {"alsologtostderr", true},
+        {"stderrthreshold", false},
+        {"vmodule", false},
+        {"log_dir", false},
+        {"log_file", false},
+        {"log_file_max_size", false},
+        {"log_backtrace_at", false},
+        {"skip_headers", true},
+        {"skip_log_headers", true},
+        {"add_dir_header", true},
+        {"one_output", true}};
     return flags;
 }
 
 Error bad_value(std::string_view flag, std::string_view value, std::string_view possible) {
     return Error{
         ErrorCode::kInvalid,
-        "--" + std::string(flag) + ": \"" + std::string(value) + "\" is not " + std::string(possible)};
+        "--" + std::string(flag) + ": \"" + std::string(value) + "\" is not " +
+            std::string(possible)};
 }
 
 std::string from_environment(const Environment& environment, const char* name) {
@@ -69,55 +78,89 @@ std::vector<std::string> with_long_dashes(const std::vector<std::string>& argume
 
 // The text of every flag before it is checked.
 struct RawFlags {
-    std::string node_name, nano_node_name, kubeconfig, kubelet_root, plugin_dir, pod_resources, state_dir, dbfile;
+    std::string node_name, nano_node_name, kubeconfig, kubelet_root, plugin_dir, pod_resources,
+        state_dir, dbfile;
     std::string nvml_library, driver_root, dev_root, injection = "auto", list_strategy, id_strategy;
-    std::string pass_specs, resources = "whole,share", listen = "127.0.0.1:39998", xid_policy = "edge";
+    std::string pass_specs, resources = "whole,share", listen = "127.0.0.1:39998",
+                            xid_policy = "edge";
     std::string log_level = "info", log_format = "logfmt", verbosity;
     std::map<std::string, std::string, std::less<>> klog;
 };
 
 constexpr const char* kFooter =
-    "\nEnvironment: NODE_NAME, KUBECONFIG; of NVIDIA's device plugin: DEVICE_LIST_STRATEGY, DEVICE_ID_STRATEGY,\n"
-    "PASS_DEVICE_SPECS, NVIDIA_DRIVER_ROOT, NVIDIA_DEV_ROOT, DP_DISABLE_HEALTHCHECKS, DP_ENABLE_HEALTHCHECKS.\n"
+    "\nEnvironment: NODE_NAME, KUBECONFIG; of NVIDIA's device plugin: DEVICE_LIST_STRATEGY, "
+    "DEVICE_ID_STRATEGY,\n"
+    "PASS_DEVICE_SPECS, NVIDIA_DRIVER_ROOT, NVIDIA_DEV_ROOT, DP_DISABLE_HEALTHCHECKS, "
+    "DP_ENABLE_HEALTHCHECKS.\n"
     "A flag wins over its variable. Flags may be written with one dash or two.\n"
-    "Of nano-gpu-agent: -nodename is --node-name; -dbfile names where the state goes (its folder is used);\n"
-    "-v 4 and above is --log-level debug; klog's output flags are accepted, the log goes to standard error.\n";
+    "Of nano-gpu-agent: -nodename is --node-name; -dbfile names where the state goes (its folder "
+    "is used);\n"
+    "-v 4 and above is --log-level debug; klog's output flags are accepted, the log goes to "
+    "standard error.\n";
 
 void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
-    app.add_option("--node-name", raw.node_name, "name of this Node; default: $NODE_NAME, else the host's name");
+    app.add_option(
+        "--node-name", raw.node_name, "name of this Node; default: $NODE_NAME, else the host's name"
+    );
     app.add_option("--nodename", raw.nano_node_name)->group("");
-    app.add_option("--kubeconfig", raw.kubeconfig,
-                   "kubeconfig file; default: $KUBECONFIG, else in-cluster, else without an API server");
+    app.add_option(
+        "--kubeconfig",
+        raw.kubeconfig,
+        "kubeconfig file; default: $KUBECONFIG, else in-cluster, else without an API server"
+    );
     app.add_option("--kubelet-root", raw.kubelet_root, "the kubelet's --root-dir")
         ->default_str("/var/lib/kubelet");
     app.add_option("--device-plugin-dir", raw.plugin_dir, "default: <kubelet root>/device-plugins");
-    app.add_option("--pod-resources-socket", raw.pod_resources,
-                   "default: <kubelet root>/pod-resources/kubelet.sock");
+    app.add_option(
+        "--pod-resources-socket",
+        raw.pod_resources,
+        "default: <kubelet root>/pod-resources/kubelet.sock"
+    );
     app.add_option("--state-dir", raw.state_dir, "where the agent keeps its state")
         ->default_str("/var/lib/edge-gpu");
     app.add_option("--dbfile", raw.dbfile)->group("");
     app.add_option("--nvml-library", raw.nvml_library, "soname or path of NVML")
         ->default_str("libnvidia-ml.so.1");
-    app.add_option("--driver-root,--nvidia-driver-root", raw.driver_root, "root of the NVIDIA driver's files")
+    app.add_option(
+           "--driver-root,--nvidia-driver-root",
+           raw.driver_root,
+           "root of the NVIDIA driver's files"
+    )
         ->default_str("/");
-    app.add_option("--dev-root,--nvidia-dev-root", raw.dev_root, "host path that holds /dev; default: the driver root");
+    app.add_option(
+        "--dev-root,--nvidia-dev-root",
+        raw.dev_root,
+        "host path that holds /dev; default: the driver root"
+    );
     app.add_option("--injection", raw.injection, "how containers get their cards: auto or nvidia")
         ->default_str(raw.injection);
-    app.add_option("--device-list-strategy", raw.list_strategy, "envvar, volume-mounts (a comma list)")
+    app.add_option(
+           "--device-list-strategy", raw.list_strategy, "envvar, volume-mounts (a comma list)"
+    )
         ->default_str("envvar");
     app.add_option("--device-id-strategy", raw.id_strategy, "uuid or index")->default_str("uuid");
-    app.add_flag("--pass-device-specs{true}", raw.pass_specs, "also name the device nodes in the answer");
-    app.add_option("--resources", raw.resources,
-                   "what to offer: whole (nvidia.com/gpu), share (nano-gpu/gpu-percent)")
+    app.add_flag(
+        "--pass-device-specs{true}", raw.pass_specs, "also name the device nodes in the answer"
+    );
+    app.add_option(
+           "--resources",
+           raw.resources,
+           "what to offer: whole (nvidia.com/gpu), share (nano-gpu/gpu-percent)"
+    )
         ->default_str(raw.resources);
     app.add_option("--listen", raw.listen, "address of /metrics, /healthz, /readyz; \"\" for none")
         ->default_str(raw.listen);
-    app.add_option("--xid-policy", raw.xid_policy, "which XIDs make a card unhealthy: edge or nvidia")
+    app.add_option(
+           "--xid-policy", raw.xid_policy, "which XIDs make a card unhealthy: edge or nvidia"
+    )
         ->default_str(raw.xid_policy);
-    app.add_option("--log-level", raw.log_level, "debug, info, warn or error")->default_str(raw.log_level);
+    app.add_option("--log-level", raw.log_level, "debug, info, warn or error")
+        ->default_str(raw.log_level);
     app.add_option("--log-format", raw.log_format, "logfmt or json")->default_str(raw.log_format);
     app.add_option("--v", raw.verbosity, "klog's verbosity: 4 and above is --log-level debug");
-    app.add_flag("--print-config", options.print_config, "print the effective configuration and exit");
+    app.add_flag(
+        "--print-config", options.print_config, "print the effective configuration and exit"
+    );
     for (const auto& [name, alone] : klog_flags()) {
         if (alone) {
             app.add_flag("--" + name)->group("");
@@ -141,7 +184,8 @@ Status apply_log_flags(const RawFlags& raw, Options& options) {
         int level = 0;
         const char* end = raw.verbosity.data() + raw.verbosity.size();
         const auto parsed = std::from_chars(raw.verbosity.data(), end, level);
-        if (parsed.ec != std::errc{} || parsed.ptr != end) return bad_value("v", raw.verbosity, "a number");
+        if (parsed.ec != std::errc{} || parsed.ptr != end)
+            return bad_value("v", raw.verbosity, "a number");
         if (level >= kDebugVerbosity) options.log_level = log::Level::kDebug;
     }
     if (raw.log_format == "json") {
@@ -159,12 +203,17 @@ Status apply_node_name(const RawFlags& raw, const Environment& environment, Opti
         char host[256] = {};
         if (::gethostname(host, sizeof host - 1) == 0) options.node_name = host;
     }
-    const bool fine = !options.node_name.empty() && options.node_name.size() <= 253 &&
-                      std::all_of(options.node_name.begin(), options.node_name.end(), [](char c) {
-                          return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
-                      });
+    const bool fine =
+        !options.node_name.empty() && options.node_name.size() <= 253 &&
+        std::all_of(options.node_name.begin(), options.node_name.end(), [](char c) {
+            return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+        });
     if (fine) return ok_status();
-    return bad_value("node-name", options.node_name, "the name of a Node (lower-case letters, digits, '-' and '.')");
+    return bad_value(
+        "node-name",
+        options.node_name,
+        "the name of a Node (lower-case letters, digits, '-' and '.')"
+    );
 }
 
 // nano-gpu-agent's -dbfile is a bolt file; it stays as it is. Ours lies beside it.
@@ -183,8 +232,9 @@ void apply_state_dir(const RawFlags& raw, Options& options) {
     options.state_dir = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
     options.notes.push_back("--dbfile: the state is kept in " + options.state_dir.string());
     if (std::filesystem::exists(file, ignored)) {
-        options.notes.push_back("--dbfile: " + file.string() +
-                                " is nano-gpu's database; it is left alone and not read");
+        options.notes.push_back(
+            "--dbfile: " + file.string() + " is nano-gpu's database; it is left alone and not read"
+        );
     }
 }
 
@@ -195,8 +245,8 @@ Status apply_paths(const RawFlags& raw, const Environment& environment, Options&
     };
     if (!raw.kubelet_root.empty()) options.kubelet_root = raw.kubelet_root;
     EG_TRY_VOID(absolute("kubelet-root", options.kubelet_root));
-    options.device_plugin_dir =
-        raw.plugin_dir.empty() ? options.kubelet_root / "device-plugins" : std::filesystem::path(raw.plugin_dir);
+    options.device_plugin_dir = raw.plugin_dir.empty() ? options.kubelet_root / "device-plugins"
+                                                       : std::filesystem::path(raw.plugin_dir);
     EG_TRY_VOID(absolute("device-plugin-dir", options.device_plugin_dir));
     options.pod_resources_socket = raw.pod_resources.empty()
                                        ? options.kubelet_root / "pod-resources" / "kubelet.sock"
@@ -205,11 +255,13 @@ Status apply_paths(const RawFlags& raw, const Environment& environment, Options&
     apply_state_dir(raw, options);
     if (!raw.nvml_library.empty()) options.nvml_library = raw.nvml_library;
     options.driver_root = raw.driver_root;
-    if (options.driver_root.empty()) options.driver_root = from_environment(environment, "NVIDIA_DRIVER_ROOT");
+    if (options.driver_root.empty())
+        options.driver_root = from_environment(environment, "NVIDIA_DRIVER_ROOT");
     if (options.driver_root.empty()) options.driver_root = "/";
     EG_TRY_VOID(absolute("driver-root", options.driver_root));
     options.inject.dev_root = raw.dev_root;
-    if (options.inject.dev_root.empty()) options.inject.dev_root = from_environment(environment, "NVIDIA_DEV_ROOT");
+    if (options.inject.dev_root.empty())
+        options.inject.dev_root = from_environment(environment, "NVIDIA_DEV_ROOT");
     if (options.inject.dev_root.empty()) options.inject.dev_root = options.driver_root;
     return absolute("dev-root", options.inject.dev_root);
 }
@@ -221,10 +273,12 @@ Status apply_injection(const RawFlags& raw, const Environment& environment, Opti
         return value.empty() ? std::string(otherwise) : value;
     };
     options.inject.strategy = raw.injection;
-    options.inject.device_list_strategy = split(either(raw.list_strategy, "DEVICE_LIST_STRATEGY", "envvar"));
+    options.inject.device_list_strategy =
+        split(either(raw.list_strategy, "DEVICE_LIST_STRATEGY", "envvar"));
     options.inject.device_id_strategy = either(raw.id_strategy, "DEVICE_ID_STRATEGY", "uuid");
     const std::string specs = either(raw.pass_specs, "PASS_DEVICE_SPECS", "false");
-    if (specs != "true" && specs != "false") return bad_value("pass-device-specs", specs, "true or false");
+    if (specs != "true" && specs != "false")
+        return bad_value("pass-device-specs", specs, "true or false");
     options.inject.pass_device_specs = specs == "true";
     // The injector knows what it can do; its refusal is the flag's.
     const auto possible = inject::make_injector(options.inject);
@@ -242,7 +296,8 @@ Status apply_resources(const RawFlags& raw, Options& options) {
             return bad_value("resources", raw.resources, "a comma list of whole, share");
         }
     }
-    if (chosen.empty()) return bad_value("resources", raw.resources, "a comma list of whole, share");
+    if (chosen.empty())
+        return bad_value("resources", raw.resources, "a comma list of whole, share");
     options.resources.assign(chosen.begin(), chosen.end());
     return ok_status();
 }
@@ -257,13 +312,16 @@ Status apply_listen(const RawFlags& raw, Options& options) {
         const auto parsed = std::from_chars(options.listen.data() + colon + 1, end, port);
         if (parsed.ec == std::errc{} && parsed.ptr == end) return ok_status();
     }
-    return bad_value("listen", options.listen, "an address such as 127.0.0.1:39998 or :39998, or \"\"");
+    return bad_value(
+        "listen", options.listen, "an address such as 127.0.0.1:39998 or :39998, or \"\""
+    );
 }
 
 Status apply_flags(const RawFlags& raw, const Environment& environment, Options& options) {
     EG_TRY_VOID(apply_log_flags(raw, options));
     EG_TRY_VOID(apply_node_name(raw, environment, options));
-    options.kubeconfig = raw.kubeconfig.empty() ? from_environment(environment, "KUBECONFIG") : raw.kubeconfig;
+    options.kubeconfig =
+        raw.kubeconfig.empty() ? from_environment(environment, "KUBECONFIG") : raw.kubeconfig;
     EG_TRY_VOID(apply_paths(raw, environment, options));
     EG_TRY_VOID(apply_injection(raw, environment, options));
     EG_TRY_VOID(apply_resources(raw, options));
@@ -285,7 +343,8 @@ Error flag_error(const CLI::ParseError& error, const std::vector<std::string>& a
         // CLI11 lists what it could not place, last first; the first such argument is the mistake.
         for (const std::string& argument : arguments) {
             if (message.find(argument) == std::string::npos) continue;
-            message = (argument.starts_with("-") ? "unknown flag " : "unexpected argument ") + argument;
+            message =
+                (argument.starts_with("-") ? "unknown flag " : "unexpected argument ") + argument;
             break;
         }
     }
@@ -301,7 +360,8 @@ Result<ParsedOptions> parse_options(
     RawFlags raw;
     try {
         CLI::App app{
-            "Device plugins for nvidia.com/gpu and nano-gpu/gpu-percent on one node: finds the cards, serves the "
+            "Device plugins for nvidia.com/gpu and nano-gpu/gpu-percent on one node: finds the "
+            "cards, serves the "
             "kubelet, places what it is asked to place, and tells the API server.",
             "edge-gpu agent"};
         app.footer(kFooter);
@@ -318,7 +378,9 @@ Result<ParsedOptions> parse_options(
         }
         for (const auto& [name, alone] : klog_flags()) {
             if (app.count("--" + name) > 0) {
-                parsed.options.notes.push_back("--" + name + " has no effect: the log goes to standard error");
+                parsed.options.notes.push_back(
+                    "--" + name + " has no effect: the log goes to standard error"
+                );
             }
         }
     } catch (const std::exception& error) {
@@ -337,11 +399,13 @@ std::string describe(const Options& options) {
         return "[" + out + "]";
     };
     std::vector<std::string> resources;
-    for (const Resource resource : options.resources) resources.emplace_back(resource_name(resource));
+    for (const Resource resource : options.resources)
+        resources.emplace_back(resource_name(resource));
     constexpr const char* kLevels[] = {"debug", "info", "warn", "error", "off"};
     const std::pair<const char*, std::string> lines[] = {
         {"nodeName", text(options.node_name)},
-        {"kubeconfig", options.kubeconfig.empty() ? "\"\"  # in-cluster, else none" : text(options.kubeconfig)},
+        {"kubeconfig",
+         options.kubeconfig.empty() ? "\"\"  # in-cluster, else none" : text(options.kubeconfig)},
         {"kubeletRoot", text(options.kubelet_root.string())},
         {"devicePluginDir", text(options.device_plugin_dir.string())},
         {"podResourcesSocket", text(options.pod_resources_socket.string())},

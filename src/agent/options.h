@@ -1,6 +1,7 @@
-// Flags and environment of `edge-gpu agent`: its own, those of nano-gpu-agent (`-nodename`, `-dbfile`, klog's) and the
-// environment of NVIDIA's device plugin that has a meaning here. Pure but for a look at --dbfile: the environment comes in
-// as a map. Errors are one sentence that names the flag, the value and what is possible.
+// Flags and environment of `edge-gpu agent`: its own, those of nano-gpu-agent (`-nodename`,
+// `-dbfile`, klog's) and the environment of NVIDIA's device plugin that has a meaning here. Pure
+// but for a look at --dbfile: the environment comes in as a map. Errors are one sentence that names
+// the flag, the value and what is possible.
 #pragma once
 
 #include <filesystem>
@@ -33,7 +34,8 @@ struct Options {
     log::Level log_level = log::Level::kInfo;
     log::Format log_format = log::Format::kLogfmt;
     bool print_config = false;
-    std::vector<std::string> notes;  // to be logged once: accepted for compatibility, without effect
+    std::vector<std::string>
+        notes;  // to be logged once: accepted for compatibility, without effect
 };
 
 // What to do after parsing: run with `options`, or print `text` to standard output and exit 0.

@@ -37,13 +37,22 @@ TEST(AgentOptions, Defaults) {
     EXPECT_EQ(options.state_dir, "/var/lib/edge-gpu");
     EXPECT_EQ(options.listen, "127.0.0.1:39998");
     EXPECT_EQ(options.inject.dev_root, "/");
-    EXPECT_THAT(options.resources, testing::UnorderedElementsAre(Resource::kWhole, Resource::kPercent));
+    EXPECT_THAT(
+        options.resources, testing::UnorderedElementsAre(Resource::kWhole, Resource::kPercent)
+    );
 }
 
 TEST(AgentOptions, FlagsWinOverTheEnvironment) {
     const Options options = parsed(
-        {"--node-name=n2", "--kubeconfig", "/k", "--device-id-strategy=index", "--pass-device-specs"},
-        {{"KUBECONFIG", "/other"}, {"DEVICE_ID_STRATEGY", "uuid"}, {"DEVICE_LIST_STRATEGY", "volume-mounts"}});
+        {"--node-name=n2",
+         "--kubeconfig",
+         "/k",
+         "--device-id-strategy=index",
+         "--pass-device-specs"},
+        {{"KUBECONFIG", "/other"},
+         {"DEVICE_ID_STRATEGY", "uuid"},
+         {"DEVICE_LIST_STRATEGY", "volume-mounts"}}
+    );
     EXPECT_EQ(options.node_name, "n2");
     EXPECT_EQ(options.kubeconfig, "/k");
     EXPECT_EQ(options.inject.device_id_strategy, "index");
@@ -61,8 +70,9 @@ TEST(AgentOptions, NanoGpuAgentsCommandLine) {
     const std::string folder = testing::TempDir();
     const std::string file = folder + "meta.db";
     std::ofstream(file) << "bolt";
-    const Options options =
-        parsed({"-nodename=edge-7", "-dbfile=" + file, "-logtostderr", "-v", "5", "-stderrthreshold=INFO"});
+    const Options options = parsed(
+        {"-nodename=edge-7", "-dbfile=" + file, "-logtostderr", "-v", "5", "-stderrthreshold=INFO"}
+    );
     EXPECT_EQ(options.node_name, "edge-7");
     EXPECT_EQ(options.state_dir / "", std::filesystem::path(folder) / "");
     EXPECT_EQ(options.log_level, log::Level::kDebug);
@@ -79,7 +89,10 @@ TEST(AgentOptions, DbfileThatIsAFolder) {
 
 TEST(AgentOptions, WrongValuesAreOneSentence) {
     EXPECT_THAT(refused({"--injection=cdi"}), HasSubstr("cdi is not available in this version"));
-    EXPECT_THAT(refused({"--resources=half"}), HasSubstr("--resources: \"half\" is not a comma list of whole, share"));
+    EXPECT_THAT(
+        refused({"--resources=half"}),
+        HasSubstr("--resources: \"half\" is not a comma list of whole, share")
+    );
     EXPECT_THAT(refused({"--resources="}), HasSubstr("--resources"));
     EXPECT_THAT(refused({"--listen=nowhere"}), HasSubstr("--listen"));
     EXPECT_THAT(refused({"--node-name=Bad Name"}), HasSubstr("--node-name: \"Bad Name\""));

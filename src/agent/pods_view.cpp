@@ -57,9 +57,10 @@ std::vector<Candidate> candidates_of(
         candidate.holder = {pod.uid, pod.ns, pod.name, container.name, container.kind, false};
         if (const core::ContainerPlacement* placed = pod.placed(container.name)) {
             for (core::CardShare share : placed->cards) {
-                const auto card = std::find_if(cards.begin(), cards.end(), [&](const core::Card& c) {
-                    return share.uuid.empty() ? c.index == share.index : c.uuid == share.uuid;
-                });
+                const auto card =
+                    std::find_if(cards.begin(), cards.end(), [&](const core::Card& c) {
+                        return share.uuid.empty() ? c.index == share.index : c.uuid == share.uuid;
+                    });
                 if (card == cards.end()) {
                     candidate.cards.clear();
                     break;
@@ -108,7 +109,8 @@ void PodsView::start(const k8s::Client& client) {
     {
         const std::lock_guard lock(mutex_);
         client_ = client.with_user_agent(std::string(kUserAgent));
-        reflector_ = std::make_unique<k8s::Reflector>(*client_, std::move(options), std::move(callbacks));
+        reflector_ =
+            std::make_unique<k8s::Reflector>(*client_, std::move(options), std::move(callbacks));
     }
     reflector_->start();
 }
@@ -128,8 +130,10 @@ void PodsView::upsert(const k8s::Pod& pod) {
         entry.pod = next;
     }
     if (!next->problem.empty()) {
-        log::warn("pod with a wrong GPU request or placement",
-                  {{"pod", next->ns + "/" + next->name}, {"problem", next->problem}});
+        log::warn(
+            "pod with a wrong GPU request or placement",
+            {{"pod", next->ns + "/" + next->name}, {"problem", next->problem}}
+        );
     }
     if (!next->request.empty()) on_change_();
 }
@@ -174,7 +178,9 @@ std::vector<NodePodPtr> PodsView::all() const {
         const std::lock_guard lock(mutex_);
         for (const auto& [key, entry] : pods_) pods.emplace_back(entry.order, entry.pod);
     }
-    std::sort(pods.begin(), pods.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::sort(pods.begin(), pods.end(), [](const auto& a, const auto& b) {
+        return a.first < b.first;
+    });
     std::vector<NodePodPtr> out;
     out.reserve(pods.size());
     for (auto& [order, pod] : pods) out.push_back(std::move(pod));
@@ -196,8 +202,8 @@ Result<NodePodPtr> PodsView::fetch(std::string_view ns, std::string_view name, T
     const auto pod = client->get_pod(ns, name, call);
     {
         const std::lock_guard lock(mutex_);
-        const bool unreachable =
-            !pod && (pod.error().code == ErrorCode::kUnavailable || pod.error().code == ErrorCode::kDeadline);
+        const bool unreachable = !pod && (pod.error().code == ErrorCode::kUnavailable ||
+                                          pod.error().code == ErrorCode::kDeadline);
         if (unreachable) {
             last_failure_ = MonoClock::now();
         } else {
@@ -212,13 +218,16 @@ Result<NodePodPtr> PodsView::fetch(std::string_view ns, std::string_view name, T
 PodFate PodsView::fate(
     std::string_view uid, std::string_view ns, std::string_view name, TimePoint deadline
 ) {
-    if (const NodePodPtr pod = by_uid(uid)) return pod->terminal ? PodFate::kTerminal : PodFate::kHere;
+    if (const NodePodPtr pod = by_uid(uid))
+        return pod->terminal ? PodFate::kTerminal : PodFate::kHere;
     {
         const std::lock_guard lock(mutex_);
         if (std::find(gone_.begin(), gone_.end(), uid) != gone_.end()) return PodFate::kGone;
     }
-    if (!connected() || uid.empty() || name.empty()) return PodFate::kUnknown;
-    if (const NodePodPtr other = by_name(ns, name); other && other->uid != uid) return PodFate::kGone;
+    if (!connected() || uid.empty()) return PodFate::kUnknown;
+    if (name.empty()) return PodFate::kGone;  // not among all pods of this node, as of a live watch
+    if (const NodePodPtr other = by_name(ns, name); other && other->uid != uid)
+        return PodFate::kGone;
     const auto pod = fetch(ns, name, deadline);
     if (pod) {
         if ((*pod)->uid != uid) return PodFate::kGone;

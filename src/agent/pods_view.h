@@ -1,8 +1,10 @@
-// The pods that are bound to this node, as the API server tells, with what each container asks for and the cards its
-// placement names. Advice only: nothing on the node waits for it, and offline evidence frees nothing (DESIGN 5.3).
+// The pods that are bound to this node, as the API server tells, with what each container asks for
+// and the cards its placement names. Advice only: nothing on the node waits for it, and offline
+// evidence frees nothing.
 //
-// LIST + WATCH without pagination under one constant User-Agent, filtered here as well (caches at the edge ignore
-// selectors). Static pods are known by the kubelet's UID (annotation kubernetes.io/config.hash). Thread-safe.
+// LIST + WATCH without pagination under one constant User-Agent, filtered here as well (caches at
+// the edge ignore selectors). Static pods are known by the kubelet's UID (annotation
+// kubernetes.io/config.hash). Thread-safe.
 #pragma once
 
 #include <deque>
@@ -45,8 +47,9 @@ using NodePodPtr = std::shared_ptr<const NodePod>;
 // Pure.
 NodePod node_pod(const k8s::Pod& pod);
 
-// The containers of `pod` that ask for `units` of `resource` (0: any number), in spec order, with their planned cards.
-// Indexes without UUIDs (nano-gpu's annotations) are resolved with `cards`; a plan that does not resolve is left out. Pure.
+// The containers of `pod` that ask for `units` of `resource` (0: any number), in spec order, with
+// their planned cards. Indexes without UUIDs (nano-gpu's annotations) are resolved with `cards`; a
+// plan that does not resolve is left out. Pure.
 std::vector<Candidate> candidates_of(
     const NodePod& pod, Resource resource, int units, const std::vector<core::Card>& cards
 );
@@ -69,11 +72,13 @@ class PodsView {
     NodePodPtr by_name(std::string_view ns, std::string_view name) const;
     std::vector<NodePodPtr> all() const;  // in order of arrival
 
-    // The pod from the API server itself, and into the view when it is of this node. kUnavailable at once when the last
-    // attempt failed less than a few seconds ago: admission must not wait for a dead link again and again.
+    // The pod from the API server itself, and into the view when it is of this node. kUnavailable
+    // at once when the last attempt failed less than a few seconds ago: admission must not wait for
+    // a dead link again and again.
     Result<NodePodPtr> fetch(std::string_view ns, std::string_view name, TimePoint deadline);
 
-    // kGone only on live evidence: a DELETED event, a real NotFound, or another pod of that name. May do a GET.
+    // kGone only on live evidence: a DELETED event, a real NotFound, another pod of that name, or
+    // (where the name is not known) absence from the view of a live watch. May do a GET.
     PodFate fate(
         std::string_view uid, std::string_view ns, std::string_view name, TimePoint deadline
     );

@@ -21,8 +21,8 @@ k8s::EventOptions event_options(const std::string& node) {
 
 // Whether the same write can succeed later without anybody changing it.
 bool worth_retrying(ErrorCode code) {
-    return code == ErrorCode::kUnavailable || code == ErrorCode::kDeadline || code == ErrorCode::kPermission ||
-           code == ErrorCode::kExhausted;
+    return code == ErrorCode::kUnavailable || code == ErrorCode::kDeadline ||
+           code == ErrorCode::kPermission || code == ErrorCode::kExhausted;
 }
 
 }  // namespace
@@ -182,15 +182,23 @@ Status Publisher::send_report(const PlacementReport& report) {
     const TimePoint deadline = MonoClock::now() + options_.call_timeout;
     k8s::Client::AnnotationPatch patch;
     for (auto& [key, value] : k8s::to_annotations(report.placement)) patch[key] = value;
-    const Status status = client_.patch_pod_annotations(report.ns, report.name, report.uid, patch, deadline);
+    const Status status =
+        client_.patch_pod_annotations(report.ns, report.name, report.uid, patch, deadline);
     if (!status) return status;
     static auto sent = metrics::counter(
-        "edge_gpu_agent_placements_reported_total", "Placements that differed from the pod's annotations.");
+        "edge_gpu_agent_placements_reported_total",
+        "Placements that differed from the pod's annotations."
+    );
     sent.add();
-    log::info("placement reported", {{"pod", report.ns + "/" + report.name}, {"what", report.message}});
+    log::info(
+        "placement reported", {{"pod", report.ns + "/" + report.name}, {"what", report.message}}
+    );
     events_.record(
-        {"Pod", report.ns, report.name, report.uid}, k8s::EventType::kNormal, "GPUPlacementReported",
-        report.message);
+        {"Pod", report.ns, report.name, report.uid},
+        k8s::EventType::kNormal,
+        "GPUPlacementReported",
+        report.message
+    );
     return status;
 }
 

@@ -1,8 +1,10 @@
-// Tells the API server what only the node knows: its cards (Node annotation edge-gpu.io/cards) and placements that differ
-// from what the pod's annotations say (pod bound without the extender, or another card), as annotations and an Event.
+// Tells the API server what only the node knows: its cards (Node annotation edge-gpu.io/cards) and
+// placements that differ from what the pod's annotations say (pod bound without the extender, or
+// another card), as annotations and an Event.
 //
-// One thread. On change only; retried with back-off for as long as the link is down. What waits is bounded: the newest cards
-// and one report per pod. A report that is lost is made again by the reconciliation. Thread-safe.
+// One thread. On change only; retried with back-off for as long as the link is down. What waits is
+// bounded: the newest cards and one report per pod. A report that is lost is made again by the
+// reconciliation. Thread-safe.
 #pragma once
 
 #include <condition_variable>

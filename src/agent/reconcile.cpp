@@ -12,7 +12,8 @@ const Record* record_of(
     const std::vector<Record>& records, const NodePod& pod, const core::ContainerRequest& container
 ) {
     for (auto r = records.rbegin(); r != records.rend(); ++r) {
-        if (r->holder.confirmed && r->holder.pod_uid == pod.uid && r->holder.container == container.name &&
+        if (r->holder.confirmed && r->holder.pod_uid == pod.uid &&
+            r->holder.container == container.name &&
             resource_name(r->resource) == container.resource) {
             return &*r;
         }
@@ -41,7 +42,8 @@ std::string describe(const core::ContainerPlacement& placement) {
     for (std::size_t i = 0; i < placement.cards.size(); ++i) {
         const core::CardShare& card = placement.cards[i];
         text += (i == 0 ? "" : " and ") +
-                (card.percent == core::kCardUnits ? std::string() : std::to_string(card.percent) + " percent of ") +
+                (card.percent == core::kCardUnits ? std::string()
+                                                  : std::to_string(card.percent) + " percent of ") +
                 "card " + std::to_string(card.index);
     }
     return text;
@@ -77,9 +79,18 @@ std::optional<PlacementReport> placement_report(
 }
 
 Reconciler::Reconciler(
-    ReconcileOptions options, Allocator& allocator, KubeletBooksReader& books, PodsView& pods, Report report
+    ReconcileOptions options,
+    Allocator& allocator,
+    KubeletBooksReader& books,
+    PodsView& pods,
+    Report report
 )
-    : options_(options), allocator_(allocator), books_(books), pods_(pods), report_(std::move(report)) {}
+    : options_(options),
+      allocator_(allocator),
+      books_(books),
+      pods_(pods),
+      report_(std::move(report)),
+      adopt_unclear_(options.state_lost) {}
 
 Reconciler::~Reconciler() {
     stop();
@@ -125,7 +136,8 @@ void Reconciler::run() {
     }
 }
 
-// Events come in bursts, and a List in the middle of an admission can make the kubelet hand IDs out twice.
+// Events come in bursts, and a List in the middle of an admission can make the kubelet hand IDs out
+// twice.
 void Reconciler::wait_for_quiet() {
     const TimePoint latest = MonoClock::now() + options_.longest_quiet;
     std::unique_lock lock(mutex_);
@@ -146,13 +158,19 @@ bool Reconciler::round(TimePoint now) {
     if (failed != books_failed_) {
         books_failed_ = failed;
         if (failed) {
-            log::warn("the kubelet's books cannot be read; nothing is released", {{"error", books.error}});
+            log::warn(
+                "the kubelet's books cannot be read; nothing is released", {{"error", books.error}}
+            );
         } else {
             log::info("the kubelet's books can be read again");
         }
     }
     const std::vector<BookEntry> entries = book_entries(books, pods_, allocator_.cards());
-    allocator_.edit([&](NodeLedger& ledger) { return take_over(ledger, entries, pods_); });
+    const bool unclear_too = adopt_unclear_;
+    if (!failed) adopt_unclear_ = false;
+    allocator_.edit([&](NodeLedger& ledger) {
+        return take_over(ledger, entries, pods_, unclear_too);
+    });
     const bool again = release_missing(books, now);
     report_placements();
     return again;
@@ -166,8 +184,10 @@ Reconciler::Evidence Reconciler::evidence(
     if (entry != nullptr && entry->alive == BookEntry::Alive::kNo) return Evidence::kGone;
     if (entry == nullptr && books.checkpoint) return Evidence::kGone;
     const Holder& holder = record.holder;
-    const PodFate fate = pods_.fate(holder.pod_uid, holder.pod_namespace, holder.pod_name, deadline);
-    return fate == PodFate::kGone || fate == PodFate::kTerminal ? Evidence::kGone : Evidence::kUnclear;
+    const PodFate fate =
+        pods_.fate(holder.pod_uid, holder.pod_namespace, holder.pod_name, deadline);
+    return fate == PodFate::kGone || fate == PodFate::kTerminal ? Evidence::kGone
+                                                                : Evidence::kUnclear;
 }
 
 bool Reconciler::release_missing(const KubeletBooks& books, TimePoint now) {
@@ -192,7 +212,7 @@ bool Reconciler::release_missing(const KubeletBooks& books, TimePoint now) {
             next.last = now;
             if (++next.rounds >= 2) release.push_back(token);
         }
-        again = again || found == Evidence::kGone;
+        again = again || found == Evidence::kGone || now - next.since < options_.unclear_retry;
         missing.emplace(token, next);
     }
     missing_ = std::move(missing);
@@ -202,9 +222,12 @@ bool Reconciler::release_missing(const KubeletBooks& books, TimePoint now) {
         for (const std::string& token : release) {
             const Record* record = ledger.find(token);
             if (record == nullptr) continue;
-            log::info("released", {{"pod", record->holder.pod_namespace + "/" + record->holder.pod_name},
-                                   {"container", record->holder.container},
-                                   {"token", token}});
+            log::info(
+                "released",
+                {{"pod", record->holder.pod_namespace + "/" + record->holder.pod_name},
+                 {"container", record->holder.container},
+                 {"token", token}}
+            );
             changed = ledger.release(token) || changed;
         }
         return changed;

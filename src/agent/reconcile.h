@@ -1,10 +1,12 @@
-// Keeps the ledger equal to the kubelet's books over time: names containers, adopts unknown ones, releases those the kubelet
-// has let go of, and reports placements that differ from the pods' annotations.
+// Keeps the ledger equal to the kubelet's books over time: names containers, adopts unknown ones,
+// releases those the kubelet has let go of, and reports placements that differ from the pods'
+// annotations.
 //
-// One thread: woken by pod events, answered Allocate calls and a registered kubelet, else every 30 s. A record is released
-// only on the kubelet's evidence, twice, at least a second apart: not in pod-resources List, and not in the checkpoint (or
-// the pod is known to be gone or terminal, for the kubelet writes its checkpoint lazily). A kubelet that does not answer
-// and a link that is down free nothing (DESIGN 5.3).
+// One thread: woken by pod events, answered Allocate calls and a registered kubelet, else every 30
+// s. A record is released only on the kubelet's evidence, twice, at least a second apart: not in
+// pod-resources List, and not in the checkpoint (or the pod is known to be gone or terminal, for
+// the kubelet writes its checkpoint lazily). A kubelet that does not answer and a link that is down
+// free nothing.
 #pragma once
 
 #include <condition_variable>
@@ -27,13 +29,17 @@ namespace egpu::agent {
 
 struct ReconcileOptions {
     Duration fallback = Seconds(30);
-    Duration settle = Seconds(1);          // between the two rounds that release a record
+    Duration settle = Seconds(1);  // between the two rounds that release a record
     // No admission (and no other round) for so long before pod-resources is listed …
     Duration quiet = Millis(100);
-    Duration longest_quiet = Seconds(1);   // … but no longer waited than this
+    Duration longest_quiet = Seconds(1);             // … but no longer waited than this
     Duration unclear_for = std::chrono::minutes(5);  // listed by nobody, but in the checkpoint
+    // So long after it went missing an unclear record is looked at every `settle`: right after a
+    // start the pods' fate is not known before the watch has proved itself.
+    Duration unclear_retry = Seconds(10);
     Duration list_deadline = Seconds(2);
     Duration fate_deadline = Millis(500);
+    bool state_lost = false;  // the first round takes over whatever the kubelet's books hold
 };
 
 class Reconciler {
@@ -41,7 +47,11 @@ class Reconciler {
     // Without an API server `report` is empty.
     using Report = std::function<void(PlacementReport)>;
     Reconciler(
-        ReconcileOptions options, Allocator& allocator, KubeletBooksReader& books, PodsView& pods, Report report
+        ReconcileOptions options,
+        Allocator& allocator,
+        KubeletBooksReader& books,
+        PodsView& pods,
+        Report report
     );
     ~Reconciler();  // stop()
     Reconciler(const Reconciler&) = delete;
@@ -51,7 +61,8 @@ class Reconciler {
     void stop();
     void wake();
 
-    // One pass; true when another one is wanted after `settle`. Public for tests; not while the thread runs.
+    // One pass; true when another one is wanted after `settle`. Public for tests; not while the
+    // thread runs.
     bool round(TimePoint now);
 
   private:
@@ -63,7 +74,9 @@ class Reconciler {
     };
     void run();
     void wait_for_quiet();
-    Evidence evidence(const Record& record, const BookEntry* entry, const KubeletBooks& books, TimePoint deadline);
+    Evidence evidence(
+        const Record& record, const BookEntry* entry, const KubeletBooks& books, TimePoint deadline
+    );
     bool release_missing(const KubeletBooks& books, TimePoint now);
     void report_placements();
 
@@ -74,6 +87,7 @@ class Reconciler {
     const Report report_;
     // Only the thread uses these.
     std::map<std::string, Missing> missing_;  // by token
+    bool adopt_unclear_;
     bool books_failed_ = false;
     TimePoint last_round_{};
 
@@ -84,7 +98,8 @@ class Reconciler {
     std::thread thread_;
 };
 
-// What the containers of `pod` really have, when each of them is recorded and it differs from the pod's placement. Pure.
+// What the containers of `pod` really have, when each of them is recorded and it differs from the
+// pod's placement. Pure.
 std::optional<PlacementReport> placement_report(
     const NodePod& pod, const std::vector<Record>& records, const std::vector<core::Card>& cards
 );

@@ -8,8 +8,8 @@
 namespace egpu::agent {
 namespace {
 
-// Lower first: containers that run at the same time, then unknown ones, then init containers; small sets first, so that a
-// set that contains others is measured against all of them.
+// Lower first: containers that run at the same time, then unknown ones, then init containers; small
+// sets first, so that a set that contains others is measured against all of them.
 int rank(const Record& record) {
     if (!record.holder.kind) return 1;
     return *record.holder.kind == core::ContainerKind::kInit ? 2 : 0;
@@ -24,7 +24,9 @@ bool Record::whole() const {
 bool Record::overridden() const {
     const auto named = count_by_card(resource, ids);
     if (named.size() != cards.size()) return true;
-    return !std::all_of(named.begin(), named.end(), [&](const auto& n) { return on_card(n.first); });
+    return !std::all_of(named.begin(), named.end(), [&](const auto& n) {
+        return on_card(n.first);
+    });
 }
 
 bool Record::on_card(std::string_view uuid) const {

@@ -1,9 +1,9 @@
 // One answered Allocate, and how much of a card the records of one pod hold together. Pure.
 //
-// The kubelet re-uses an init container's IDs for later containers of the pod (kubernetes.md 1.6), so records of one pod may
-// share IDs without holding more of the card: IDs shared with an init container (or one of unknown kind) count once.
-// Containers that run at the same time never share, even where the kubelet handed one ID out twice.
-// Units: percent of a card.
+// The kubelet re-uses an init container's IDs for later containers of the pod, so records of one
+// pod may share IDs without holding more of the card: IDs shared with an init container (or one of
+// unknown kind) count once. Containers that run at the same time never share, even where the
+// kubelet handed one ID out twice. Units: percent of a card.
 #pragma once
 
 #include <cstdint>
@@ -36,17 +36,18 @@ struct Record {
     Resource resource = Resource::kPercent;
     std::vector<std::string> ids;        // as_id_set
     std::vector<core::CardShare> cards;  // the real ones
-    std::string group;         // the pod's UID once known, else the first token of its chain of re-use
+    std::string group;  // the pod's UID once known, else the first token of its chain of re-use
     Holder holder;
     std::int64_t time = 0;  // seconds since 1970, for people
 
-    bool whole() const;                     // holds its cards alone
-    bool overridden() const;                // the cards are not those the IDs name
+    bool whole() const;       // holds its cards alone
+    bool overridden() const;  // the cards are not those the IDs name
     bool on_card(std::string_view uuid) const;
     bool operator==(const Record&) const = default;
 };
 
-// What `records`, all of one pod and all on one card, hold of it: more than 100 when they do not fit.
+// What `records`, all of one pod and all on one card, hold of it: more than 100 when they do not
+// fit.
 int units_held(std::span<const Record* const> records);
 
 }  // namespace egpu::agent

@@ -34,9 +34,12 @@ Error corrupt(std::string what) {
 std::string_view kind_text(const std::optional<core::ContainerKind>& kind) {
     if (!kind) return "";
     switch (*kind) {
-        case core::ContainerKind::kInit: return "init";
-        case core::ContainerKind::kSidecar: return "sidecar";
-        case core::ContainerKind::kApp: return "app";
+        case core::ContainerKind::kInit:
+            return "init";
+        case core::ContainerKind::kSidecar:
+            return "sidecar";
+        case core::ContainerKind::kApp:
+            return "app";
     }
     return "";
 }
@@ -133,8 +136,8 @@ Result<Record> record_from(const json::value& v) {
     record.resource = *resource;
     const json::array* ids = json::get_array(v, {"ids"});
     const json::array* cards = json::get_array(v, {"cards"});
-    if (ids == nullptr || ids->empty() || cards == nullptr || cards->empty() || cards->size() > kMaxCards ||
-        ids->size() > kMaxCards * core::kCardUnits) {
+    if (ids == nullptr || ids->empty() || cards == nullptr || cards->empty() ||
+        cards->size() > kMaxCards || ids->size() > kMaxCards * core::kCardUnits) {
         return corrupt("record " + record.token + ": ids or cards are missing");
     }
     for (const json::value& id : *ids) {
@@ -164,18 +167,22 @@ Result<std::string_view> checked_payload(std::string_view text) {
     const std::size_t end = text.find('\n');
     if (end == std::string_view::npos) return corrupt("no header line");
     EG_TRY(const json::value header, json::parse(text.substr(0, end)));
-    if (json::get_string(header, {"format"}) != kFormat) return corrupt("not a state file of the agent");
+    if (json::get_string(header, {"format"}) != kFormat)
+        return corrupt("not a state file of the agent");
     const auto version = json::get_int(header, {"version"});
     if (!version || *version != kVersion) {
-        return corrupt("version " + (version ? std::to_string(*version) : "missing") + ", this agent reads " +
-                       std::to_string(kVersion));
+        return corrupt(
+            "version " + (version ? std::to_string(*version) : "missing") + ", this agent reads " +
+            std::to_string(kVersion)
+        );
     }
     const auto bytes = json::get_int(header, {"bytes"});
     const std::string_view payload = text.substr(end + 1);
     if (!bytes || *bytes < 0 || static_cast<std::uint64_t>(*bytes) != payload.size()) {
         return corrupt("cut off, or longer than it says");
     }
-    if (json::get_string(header, {"checksum"}) != checksum(payload)) return corrupt("the checksum does not match");
+    if (json::get_string(header, {"checksum"}) != checksum(payload))
+        return corrupt("the checksum does not match");
     return payload;
 }
 
@@ -187,7 +194,9 @@ std::string encode_state(const NodeState& state) {
     json::array records;
     for (const Record& record : state.records) records.push_back(to_json(record));
     return seal_state(
-        json::to_text(json::object{{"cards", std::move(cards)}, {"records", std::move(records)}}) + "\n");
+        json::to_text(json::object{{"cards", std::move(cards)}, {"records", std::move(records)}}) +
+        "\n"
+    );
 }
 
 std::string seal_state(std::string_view payload) {
@@ -205,20 +214,23 @@ Result<NodeState> decode_state(std::string_view text) {
     if (!parsed) return corrupt(parsed.error().message);
     const json::array* cards = json::get_array(*parsed, {"cards"});
     const json::array* records = json::get_array(*parsed, {"records"});
-    if (cards == nullptr || records == nullptr || cards->size() > kMaxCards || records->size() > kMaxRecords) {
+    if (cards == nullptr || records == nullptr || cards->size() > kMaxCards ||
+        records->size() > kMaxRecords) {
         return corrupt("cards or records are missing or too many");
     }
     NodeState state;
     std::set<std::string> uuids;
     for (const json::value& v : *cards) {
         EG_TRY(core::Card card, card_from(v));
-        if (!uuids.insert(card.uuid).second) return corrupt("card " + card.uuid + " is listed twice");
+        if (!uuids.insert(card.uuid).second)
+            return corrupt("card " + card.uuid + " is listed twice");
         state.cards.push_back(std::move(card));
     }
     std::set<std::string> tokens;
     for (const json::value& v : *records) {
         EG_TRY(Record record, record_from(v));
-        if (!tokens.insert(record.token).second) return corrupt("record " + record.token + " is listed twice");
+        if (!tokens.insert(record.token).second)
+            return corrupt("record " + record.token + " is listed twice");
         state.records.push_back(std::move(record));
     }
     return state;

@@ -1,6 +1,7 @@
 #include "agent/state_file.h"
 
 #include <cerrno>
+
 #include <unistd.h>
 
 #include "base/files.h"
@@ -22,7 +23,8 @@ Result<NodeState> read_state_file(const std::filesystem::path& path) {
 
 }  // namespace
 
-StateFile::StateFile(std::filesystem::path folder) : path_(std::move(folder) / "agent-state.json") {}
+StateFile::StateFile(std::filesystem::path folder)
+    : path_(std::move(folder) / "agent-state.json") {}
 
 std::filesystem::path StateFile::previous_path() const {
     return with_suffix(path_, ".previous");
@@ -43,11 +45,13 @@ Result<LoadedState> StateFile::load() {
         return loaded;
     }
     const bool missing = current.error().code == ErrorCode::kNotFound;
-    if (current.error().code == ErrorCode::kCorrupt || current.error().code == ErrorCode::kInvalid ||
+    if (current.error().code == ErrorCode::kCorrupt ||
+        current.error().code == ErrorCode::kInvalid ||
         current.error().code == ErrorCode::kExhausted) {
         std::error_code ignored;
         std::filesystem::rename(path_, corrupt_path(), ignored);
-        loaded.note = path_.string() + ": " + current.error().message + "; moved to " + corrupt_path().string();
+        loaded.note = path_.string() + ": " + current.error().message + "; moved to " +
+                      corrupt_path().string();
     } else if (!missing) {
         return std::move(current).error();
     }
@@ -55,12 +59,14 @@ Result<LoadedState> StateFile::load() {
     if (previous) {
         loaded.state = std::move(*previous);
         loaded.source = StateSource::kPrevious;
-        if (loaded.note.empty()) loaded.note = path_.string() + " is missing, the previous one is there";
+        if (loaded.note.empty())
+            loaded.note = path_.string() + " is missing, the previous one is there";
         return loaded;
     }
     if (missing && previous.error().code == ErrorCode::kNotFound) return loaded;
     loaded.source = StateSource::kLost;
-    if (loaded.note.empty()) loaded.note = previous_path().string() + ": " + previous.error().message;
+    if (loaded.note.empty())
+        loaded.note = previous_path().string() + ": " + previous.error().message;
     return loaded;
 }
 
@@ -68,8 +74,9 @@ Status StateFile::save(std::uint64_t sequence, const NodeState& state) {
     const std::string text = encode_state(state);
     const std::lock_guard lock(mutex_);
     if (sequence <= saved_) return ok_status();
-    // The current file stays in place until the new one replaces it; `previous` becomes a second name for it. Where the
-    // file system has no hard links there is no previous file, and one good file still.
+    // The current file stays in place until the new one replaces it; `previous` becomes a second
+    // name for it. Where the file system has no hard links there is no previous file, and one good
+    // file still.
     const std::string previous = previous_path().string();
     ::unlink(previous.c_str());
     if (::link(path_.c_str(), previous.c_str()) != 0 && errno != ENOENT) {

@@ -1,8 +1,9 @@
-// The agent's durable memory: what the kubelet's device IDs cannot say (tokens, real cards of overrides, memory caps) and
-// the cards of the last run. One checksummed, versioned JSON file, replaced atomically, the previous one kept (DESIGN 8).
+// The agent's durable memory: what the kubelet's device IDs cannot say (tokens, real cards of
+// overrides, memory caps) and the cards of the last run. One checksummed, versioned JSON file,
+// replaced atomically, the previous one kept.
 //
-// It can be lost: everything is rebuilt from the kubelet's checkpoint, pod-resources and annotations (DESIGN 4.1). A file
-// that fails its check is moved aside, never deleted. StateFile is thread-safe.
+// It can be lost: everything is rebuilt from the kubelet's checkpoint, pod-resources and
+// annotations. A file that fails its check is moved aside, never deleted. StateFile is thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,8 @@ struct NodeState {
 std::string encode_state(const NodeState& state);
 // The header line for `payload`, and the payload.
 std::string seal_state(std::string_view payload);
-// kCorrupt with the reason; also for a later version, and for content that could not have been written by us.
+// kCorrupt with the reason; also for a later version, and for content that could not have been
+// written by us.
 Result<NodeState> decode_state(std::string_view text);
 
 enum class StateSource {
@@ -52,8 +54,9 @@ class StateFile {
     // Makes the folder. An error only when the folder cannot be used at all.
     Result<LoadedState> load();
 
-    // Durable when it returns. `sequence` grows with the states' age under the owner's lock: callers save outside of that
-    // lock, so an older state may come after a newer one, which contains it, and is then skipped.
+    // Durable when it returns. `sequence` grows with the states' age under the owner's lock:
+    // callers save outside of that lock, so an older state may come after a newer one, which
+    // contains it, and is then skipped.
     Status save(std::uint64_t sequence, const NodeState& state);
 
     const std::filesystem::path& path() const { return path_; }

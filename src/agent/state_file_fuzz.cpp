@@ -1,5 +1,6 @@
-// The state file is ours, but disks at the edge lie: whatever is in it, decoding neither crashes nor accepts what would
-// not be written again the same. Input that does not look like a file is sealed first: the checksum would hide the rest.
+// The state file is ours, but disks at the edge lie: whatever is in it, decoding neither crashes
+// nor accepts what would not be written again the same. Input that does not look like a file is
+// sealed first: the checksum would hide the rest.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -11,7 +12,8 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     const bool is_file = text.starts_with("{\"format\"");
-    const auto state = egpu::agent::decode_state(is_file ? std::string(text) : egpu::agent::seal_state(text));
+    const auto state =
+        egpu::agent::decode_state(is_file ? std::string(text) : egpu::agent::seal_state(text));
     if (!state) return 0;
     const auto again = egpu::agent::decode_state(egpu::agent::encode_state(*state));
     EG_CHECK(again.ok());

@@ -28,22 +28,32 @@ bool correct(NodeLedger& ledger, const Record& record, const BookEntry& entry) {
             if (card.uuid == cards[i].uuid) cards[i].index = card.index;
         }
     }
-    log::warn("the cards of a record were corrected by the kubelet's checkpoint", {{"token", record.token}});
+    log::warn(
+        "the cards of a record were corrected by the kubelet's checkpoint",
+        {{"token", record.token}}
+    );
     return ledger.correct_cards(entry.token, std::move(cards));
 }
 
-bool overlaps_any(const NodeLedger& ledger, const BookEntry& entry, std::span<const BookEntry> entries) {
+bool overlaps_any(
+    const NodeLedger& ledger, const BookEntry& entry, std::span<const BookEntry> entries
+) {
     if (!ledger.overlapping(entry.resource, entry.ids).empty()) return true;
     const std::set<std::string_view> ids(entry.ids.begin(), entry.ids.end());
     return std::any_of(entries.begin(), entries.end(), [&](const BookEntry& other) {
-        return &other != &entry && other.alive == BookEntry::Alive::kYes && other.resource == entry.resource &&
-               std::any_of(other.ids.begin(), other.ids.end(), [&](const auto& id) { return ids.contains(id); });
+        return &other != &entry && other.alive == BookEntry::Alive::kYes &&
+               other.resource == entry.resource &&
+               std::any_of(other.ids.begin(), other.ids.end(), [&](const auto& id) {
+                   return ids.contains(id);
+               });
     });
 }
 
 }  // namespace
 
-bool take_over(NodeLedger& ledger, std::span<const BookEntry> entries, const PodsView& view) {
+bool take_over(
+    NodeLedger& ledger, std::span<const BookEntry> entries, const PodsView& view, bool adopt_unclear
+) {
     bool changed = false;
     const std::vector<Record> before = ledger.records();
     const std::vector<const BookEntry*> matches = match_records(before, entries);
@@ -68,16 +78,24 @@ bool take_over(NodeLedger& ledger, std::span<const BookEntry> entries, const Pod
         if (used.contains(&entry) || entry.alive == BookEntry::Alive::kNo) continue;
         if (entry.token.empty() && recorded(entry)) continue;
         if (!entry.token.empty() && ledger.find(entry.token) != nullptr) continue;
-        if (entry.alive == BookEntry::Alive::kUnclear && overlaps_any(ledger, entry, entries)) continue;
-        auto record = adopted_record(entry, view, ledger.cards(), new_token(), now);
-        if (!record) {
-            log::warn("a container of the kubelet's books has cards that are not known here",
-                      {{"pod", entry.holder.pod_name}, {"container", entry.holder.container}});
+        if (entry.alive == BookEntry::Alive::kUnclear &&
+            (!adopt_unclear || overlaps_any(ledger, entry, entries))) {
             continue;
         }
-        log::info("taken over from the kubelet's books", {{"pod", entry.holder.pod_name},
-                                                          {"container", entry.holder.container},
-                                                          {"token", record->token}});
+        auto record = adopted_record(entry, view, ledger.cards(), new_token(), now);
+        if (!record) {
+            log::warn(
+                "a container of the kubelet's books has cards that are not known here",
+                {{"pod", entry.holder.pod_name}, {"container", entry.holder.container}}
+            );
+            continue;
+        }
+        log::info(
+            "taken over from the kubelet's books",
+            {{"pod", entry.holder.pod_name},
+             {"container", entry.holder.container},
+             {"token", record->token}}
+        );
         changed = ledger.restore(std::move(*record)) || changed;
     }
     return changed;

@@ -1,4 +1,4 @@
-// Budgets (DESIGN 9): 8 cards x 20 containers in microseconds; filter and score of one share on
+// Budgets: 8 cards x 20 containers in microseconds; filter and score of one share on
 // 5,000 nodes x 8 cards under 300 us together; 5,000 nodes, 40,000 cards, 100,000 pods under 80 MB.
 #include <cstdio>
 #include <string>

@@ -1,6 +1,6 @@
 // What a pod asks for: from container limits and annotations to a checked PodRequest.
 //
-// Contract (DESIGN 2.1, 2.3): `nvidia.com/gpu: N` = N whole cards; `nano-gpu/gpu-percent`: 1..100 =
+// Contract: `nvidia.com/gpu: N` = N whole cards; `nano-gpu/gpu-percent`: 1..100 =
 // a share of one card, a multiple of 100 = that many whole cards, anything else is refused. Input
 // is untrusted: every error names the field and the fix.
 #pragma once

@@ -22,10 +22,13 @@ TimePoint in(Millis ms) {
 }
 const Millis kSoon(5000);
 
+std::atomic<int> hanging = 0;
+
 // Answers with what it saw; /hang waits for the stop, /stream sends pieces, /none answers nothing.
 void echo(Exchange& ex) {
     const ServerRequest& r = ex.request();
     if (r.path == "/hang") {
+        ++hanging;
         ex.stopping().wait_for(Seconds(10));
         static_cast<void>(ex.respond(200, "text/plain", "late"));
     } else if (r.path == "/stream") {
@@ -433,9 +436,9 @@ TEST_F(Loopback, StopDrainsRequestsInFlight) {
     auto client = client_of(*server);
     ASSERT_TRUE(client->call({.target = "/"}, in(kSoon)));  // an idle connection, too
     Result<Response> answer = Error{};
+    const int before = hanging;
     std::thread caller([&] { answer = client->call({.target = "/hang"}, in(kSoon)); });
-    while (server->connections() < 1) std::this_thread::sleep_for(Millis(1));
-    std::this_thread::sleep_for(Millis(50));
+    while (hanging == before) std::this_thread::sleep_for(Millis(1));
     server->stop(Seconds(5));
     caller.join();
     ASSERT_TRUE(answer) << answer.error().message;

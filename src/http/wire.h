@@ -1,6 +1,6 @@
 // Reading HTTP/1.1 messages from a DeadlineSocket with Beast's parser: header, then body in pieces.
-// Internal, and heavy: included by server.cpp and client.cpp only. Bodies with a Content-Length are
-// read straight into the caller's buffer; chunked ones go through the parser.
+// Internal, and heavy: included by server.cpp (through exchange.h) and client.cpp only. Bodies with
+// a Content-Length are read straight into the caller's buffer; chunked ones go through the parser.
 #pragma once
 
 #include <algorithm>

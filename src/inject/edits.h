@@ -2,7 +2,7 @@
 // Pure data.
 //
 // The kubelet replays it from its checkpoint for the container's whole life: everything it names
-// must stay valid across agent restarts (DESIGN 4.3).
+// must stay valid across agent restarts.
 #pragma once
 
 #include <map>

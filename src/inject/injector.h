@@ -1,5 +1,5 @@
 // From the cards a container gets to the edits that give it them: the one seam of all injection
-// strategies (DESIGN 4.3).
+// strategies.
 //
 // This version has NVIDIA's strategies envvar and volume-mounts with device IDs by UUID or index,
 // and pass-device-specs; every other name is refused by make_injector with a message that lists
@@ -45,7 +45,7 @@ class Injector {
     virtual ~Injector() = default;
     virtual std::string_view name() const = 0;  // the strategy in effect, never "auto"
     // `token`: unique per allocation; paths and names in the answer carry it where they are per
-    // container (DESIGN 4.1). kInvalid when a card lacks what the strategy needs (no UUID, no
+    // container. kInvalid when a card lacks what the strategy needs (no UUID, no
     // device node).
     virtual Result<ContainerEdits> edits(std::span<const GivenCard> cards, std::string_view token)
         const = 0;

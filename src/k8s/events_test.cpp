@@ -131,7 +131,7 @@ TEST(Events, RefusedEventsAreDroppedNotRepeated) {
 
 TEST(Events, RateIsLimited) {
     ScriptedApi api([&](int, const Asked&, http::Exchange& ex) { answer(ex, 201, "{}"); });
-    EventRecorder recorder(api.client(), {.component = "c", .rate = 1, .burst = 3});
+    EventRecorder recorder(api.client(), {.component = "c", .rate = 0.1, .burst = 3});
     for (int i = 0; i < 20; ++i) {
         recorder.record(some_pod("p" + std::to_string(i)), EventType::kNormal, "R", "m");
     }

@@ -1,6 +1,5 @@
 // Extender bodies in pieces: never a crash, and what is accepted can be answered with valid JSON.
-// The first byte chooses the size of the pieces. The JSON parser is compiled in, so that it is
-// instrumented.
+// The first byte chooses the size of the pieces.
 #include <cstdlib>
 
 #include "base/json.h"

@@ -347,6 +347,7 @@ struct ExtenderReader::Impl {
             stack.push_chars({part.data(), part.size()});
             return count_captured(part.size());
         }
+        if (path.empty()) return wrong_type("the body");
         return wants_string() ? collect_value(part) : true;
     }
 

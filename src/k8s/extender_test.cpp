@@ -142,6 +142,7 @@ TEST(Extender, BadBodiesSayWhatIsWrong) {
         {"7 ", "wrong JSON type"},
         {"\"x\"", "wrong JSON type"},
         {"null", "wrong JSON type"},
+        {"\"" + std::string(40, 'x') + "\"", "wrong JSON type"},
         {"{]", "not valid JSON"},
         {R"({"Pod":null,"NodeNames":["a"]})", "Pod is missing"},
         {R"({"NodeNames":["a"]})", "Pod is missing"},
@@ -296,6 +297,19 @@ TEST(Extender, AnswersHaveExactKeysAndOrder) {
         R"([{"Host":"a","Score":0},{"Host":"b\"","Score":10},{"Host":"c","Score":3},{"Host":"d","Score":4}])"
     );
     EXPECT_EQ(write_priorities(ExtenderArgs{}, {}), "[]");
+
+    for (int c = 0; c < 256; ++c) {
+        for (const std::size_t at : {std::size_t{0}, std::size_t{5}, std::size_t{9}}) {
+            std::string name(12, 'x');
+            name[at] = static_cast<char>(c);
+            ExtenderArgs one;
+            one.nodes.add(name);
+            std::string expected;
+            json::append_quoted(expected, name);
+            const std::uint32_t fit[] = {0};
+            EXPECT_THAT(write_filter_result(one, fit, {}), HasSubstr("[" + expected + "]")) << c;
+        }
+    }
 }
 
 }  // namespace

@@ -1,22 +1,47 @@
+#include <cstring>
+
 #include "base/json.h"
 #include "k8s/extender.h"
 
 namespace egpu::k8s {
 
+using namespace std::string_view_literals;
+
 namespace {
 
+// True when any of the eight bytes is a control character, a quote, a backslash or not ASCII.
+bool special(std::uint64_t eight) {
+    constexpr std::uint64_t kOnes = 0x0101010101010101;
+    constexpr std::uint64_t kHigh = 0x8080808080808080;
+    const auto zero = [](std::uint64_t v) { return (v - kOnes) & ~v & kHigh; };
+    const std::uint64_t control = (eight - kOnes * 0x20) & ~eight & kHigh;
+    return ((eight & kHigh) | control | zero(eight ^ (kOnes * '"')) | zero(eight ^ (kOnes * '\\'))
+           ) != 0;
+}
+
 // Node names hardly ever need escaping; this keeps 5,000 of them in microseconds.
-void append_name(std::string& out, std::string_view name) {
-    for (const char c : name) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte >= 0x7f || c == '"' || c == '\\') {
-            json::append_quoted(out, name);
-            return;
-        }
+bool is_plain(std::string_view text) {
+    std::uint64_t eight = 0;
+    while (text.size() >= sizeof eight) {
+        std::memcpy(&eight, text.data(), sizeof eight);
+        if (special(eight)) return false;
+        text.remove_prefix(sizeof eight);
     }
-    out.push_back('"');
-    out.append(name);
-    out.push_back('"');
+    eight = 0x2020202020202020;
+    std::memcpy(&eight, text.data(), text.size());
+    return !special(eight);
+}
+
+void append_name(std::string& out, std::string_view name) {
+    if (!is_plain(name)) {
+        json::append_quoted(out, name);
+        return;
+    }
+    const std::size_t at = out.size();
+    out.resize(at + name.size() + 2);
+    out[at] = '"';
+    std::memcpy(out.data() + at + 1, name.data(), name.size());
+    out.back() = '"';
 }
 
 // kube-scheduler 1.21 uses Error as a format string.
@@ -106,10 +131,14 @@ std::string write_priorities(const ExtenderArgs& args, std::span<const int> scor
     out.reserve(2 + scores.size() * 56);
     out.push_back('[');
     for (std::size_t i = 0; i < scores.size(); ++i) {
-        out += i == 0 ? R"({"Host":)" : R"(,{"Host":)";
+        out += i == 0 ? R"({"Host":)"sv : R"(,{"Host":)"sv;
         append_name(out, args.nodes[i]);
-        out += R"(,"Score":)";
-        out += std::to_string(scores[i]);
+        out += R"(,"Score":)"sv;
+        if (scores[i] >= 0 && scores[i] < 10) {
+            out.push_back(static_cast<char>('0' + scores[i]));
+        } else {
+            out += std::to_string(scores[i]);
+        }
         out.push_back('}');
     }
     out.push_back(']');

@@ -25,6 +25,9 @@ class NodeSplitter {
     );
 
   private:
+    static constexpr int kNodeDepth = 4;  // open brackets within a node, its own included
+
+    const char* pass_blocks(const char* at, const char* end);
     bool open(char bracket);  // true when a new list of nodes begins
     bool close();             // true when a node has just ended
 

@@ -1,4 +1,4 @@
-// core::Placement to and from pod annotations (DESIGN 2.3): nano-gpu's keys, which its users and
+// core::Placement to and from pod annotations: nano-gpu's keys, which its users and
 // agents read, and our own versioned JSON, which is read first. Pure. What is read is untrusted:
 // every pod's author can write it, so everything is range-checked and compared with the pod's
 // request.

@@ -1,6 +1,6 @@
 // Reflector: keeps a caller's view of one resource equal to the API server's, by list and watch.
 //
-// The contract of kubernetes.md 3.2 and 4.1: bookmarks, 410 at start or in the stream (relist and
+// Copes with bookmarks, 410 at start or in the stream (relist and
 // diff), watches that end at once (lite-apiserver offline: back off), duplicate and stale events.
 // Nothing is deleted on the evidence of a failed or partial list. It keeps key, UID and a hash of
 // the resource version per object, not the objects. Own thread; callbacks run on it, one at a time.

@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "k8s/codec.h"
+#include "scheduler/cluster_for_test.h"
 #include "scheduler/handlers.h"
 #include "scheduler/node_cards.h"
-#include "scheduler/test_cluster.h"
 
 namespace egpu::scheduler {
 namespace {
@@ -58,8 +58,10 @@ class Answers : public ::testing::Test {
 TEST_F(Answers, FilterWithNames) {
     const json::value answer =
         parse(handlers.filter(filter_body(share_pod("p", 800), {"t4", "h100", "nano", "cpu"})));
-    EXPECT_THAT(keys(answer), ElementsAre("Nodes", "NodeNames", "FailedNodes",
-                                          "FailedAndUnresolvableNodes", "Error"));
+    EXPECT_THAT(
+        keys(answer),
+        ElementsAre("Nodes", "NodeNames", "FailedNodes", "FailedAndUnresolvableNodes", "Error")
+    );
     EXPECT_TRUE(answer.at("Nodes").is_null());
     EXPECT_EQ(json::to_text(answer.at("NodeNames")), "[\"h100\"]");
     // Eight cards will never be there: preemption cannot help.
@@ -84,9 +86,9 @@ TEST_F(Answers, NoNodeFitsIsAnEmptyListNotNull) {
 TEST_F(Answers, FilterWithNodesEchoesTheSurvivors) {
     json::value nano = node_json("nano", 400);
     nano.at("metadata").as_object()["labels"] = json::object{{"note", "<a&b>\" \xC3\xA9"}};
-    const json::value answer = parse(handlers.filter(
-        filter_body_with_nodes(share_pod("p", 300), {node_json("t4", 200), nano})
-    ));
+    const json::value answer = parse(
+        handlers.filter(filter_body_with_nodes(share_pod("p", 300), {node_json("t4", 200), nano}))
+    );
     EXPECT_TRUE(answer.at("NodeNames").is_null());
     const json::array& items = answer.at("Nodes").at("items").as_array();
     ASSERT_EQ(items.size(), 1U);
@@ -100,7 +102,9 @@ TEST_F(Answers, PodsThatAskForNothingPassEverywhereWithScoreZero) {
     pod.containers = {{.name = "main", .percent = "0"}};
     const auto body = filter_body(pod, {"t4", "cpu"});
     EXPECT_THAT(handlers.filter(body), HasSubstr("\"NodeNames\":[\"t4\",\"cpu\"]"));
-    EXPECT_EQ(handlers.priorities(body), "[{\"Host\":\"t4\",\"Score\":0},{\"Host\":\"cpu\",\"Score\":0}]");
+    EXPECT_EQ(
+        handlers.priorities(body), "[{\"Host\":\"t4\",\"Score\":0},{\"Host\":\"cpu\",\"Score\":0}]"
+    );
 }
 
 TEST_F(Answers, WrongRequestsAreUnresolvableAndSayWhy) {
@@ -109,8 +113,10 @@ TEST_F(Answers, WrongRequestsAreUnresolvableAndSayWhy) {
         pod.containers[0].percent = quantity;
         const json::value answer = parse(handlers.filter(filter_body(pod, {"t4", "h100"})));
         EXPECT_THAT(keys(answer.at("FailedAndUnresolvableNodes")), ElementsAre("t4", "h100"));
-        EXPECT_THAT(std::string(answer.at("FailedAndUnresolvableNodes").at("t4").as_string()),
-                    HasSubstr(quantity));
+        EXPECT_THAT(
+            std::string(answer.at("FailedAndUnresolvableNodes").at("t4").as_string()),
+            HasSubstr(quantity)
+        );
     }
     TestPod pod = share_pod("p", 10);
     pod.annotations["edge-gpu.io/policy"] = "100% best";
@@ -140,9 +146,19 @@ TEST_F(Answers, BoundPodPassesOnItsOwnNodeOnly) {
 }
 
 TEST_F(Answers, MalformedBodiesGetAnswersInForm) {
-    for (const char* body : {"", "{", "[]", "null", "42", "\"x\"", "{\"Pod\":null,\"NodeNames\":[\"t4\"]}",
-                             "{\"Pod\":[],\"NodeNames\":[]}", "{\"Pod\":{},\"NodeNames\":7}",
-                             "{\"Pod\":{\"metadata\":{\"name\":\"p\"}}}", "\x00\x01", "{\"Pod\":{\"spec\":{\"containers\":3}}}"}) {
+    for (const char* body :
+         {"",
+          "{",
+          "[]",
+          "null",
+          "42",
+          "\"x\"",
+          "{\"Pod\":null,\"NodeNames\":[\"t4\"]}",
+          "{\"Pod\":[],\"NodeNames\":[]}",
+          "{\"Pod\":{},\"NodeNames\":7}",
+          "{\"Pod\":{\"metadata\":{\"name\":\"p\"}}}",
+          "\x00\x01",
+          "{\"Pod\":{\"spec\":{\"containers\":3}}}"}) {
         const json::value filter = parse(handlers.filter(body));
         EXPECT_TRUE(filter.is_object()) << body;
         EXPECT_TRUE(filter.at("Nodes").is_null());
@@ -164,19 +180,28 @@ TEST_F(Answers, KeysCompareWithoutCaseAndUnknownOnesAreSkipped) {
 TEST_F(Answers, NotSyncedIsAnErrorThatNamesTheApiServer) {
     synced = false;
     const auto body = filter_body(share_pod("p", 10), {"t4"});
-    EXPECT_THAT(std::string(parse(handlers.filter(body)).at("Error").as_string()),
-                HasSubstr("API server: connection refused"));
+    EXPECT_THAT(
+        std::string(parse(handlers.filter(body)).at("Error").as_string()),
+        HasSubstr("API server: connection refused")
+    );
     EXPECT_EQ(handlers.priorities(body), "[{\"Host\":\"t4\",\"Score\":0}]");
-    EXPECT_THAT(std::string(parse(handlers.bind(bind_body(share_pod("p", 10), "t4"))).at("Error").as_string()),
-                HasSubstr("API server"));
+    EXPECT_THAT(
+        std::string(
+            parse(handlers.bind(bind_body(share_pod("p", 10), "t4"))).at("Error").as_string()
+        ),
+        HasSubstr("API server")
+    );
 }
 
 TEST_F(Answers, BinpackPrefersTheFullerNode) {
     TestPod used = share_pod("used", 50);
     used.node = "h100";
     add_pod(used);
-    const json::value answer = parse(handlers.priorities(filter_body(share_pod("p", 50), {"t4", "h100"})));
-    EXPECT_GT(answer.as_array()[1].at("Score").as_int64(), answer.as_array()[0].at("Score").as_int64());
+    const json::value answer =
+        parse(handlers.priorities(filter_body(share_pod("p", 50), {"t4", "h100"})));
+    EXPECT_GT(
+        answer.as_array()[1].at("Score").as_int64(), answer.as_array()[0].at("Score").as_int64()
+    );
     TestPod spread = share_pod("p", 50);
     spread.annotations["edge-gpu.io/policy"] = "spread";
     const json::value other = parse(handlers.priorities(filter_body(spread, {"t4", "h100"})));
@@ -192,13 +217,15 @@ class Preempt : public Answers {
         for (int i = 0; i < 4; ++i) {
             TestPod pod = share_pod("v" + std::to_string(i), 50);
             pod.node = "t4";
-            pod.annotations = {{"nano-gpu/assume", "true"},
-                               {"nano-gpu/container-main", std::to_string(i / 2)}};
+            pod.annotations = {
+                {"nano-gpu/assume", "true"}, {"nano-gpu/container-main", std::to_string(i / 2)}};
             add_pod(pod);
         }
     }
     json::value ask(
-        const TestPod& pod, const std::map<std::string, std::vector<std::string>>& victims, bool full = false
+        const TestPod& pod,
+        const std::map<std::string, std::vector<std::string>>& victims,
+        bool full = false
     ) {
         json::object nodes;
         for (const auto& [node, uids] : victims) {
@@ -214,9 +241,10 @@ class Preempt : public Answers {
             }
             nodes[node] = json::object{{"Pods", pods}, {"NumPDBViolations", 1}};
         }
-        json::object body{{"Pod", pod_json(pod)},
-                          {"NodeNameToVictims", nullptr},
-                          {"NodeNameToMetaVictims", nullptr}};
+        json::object body{
+            {"Pod", pod_json(pod)},
+            {"NodeNameToVictims", nullptr},
+            {"NodeNameToMetaVictims", nullptr}};
         body[full ? "NodeNameToVictims" : "NodeNameToMetaVictims"] = nodes;
         const json::value answer = parse(handlers.preempt(json::to_text(body)));
         EXPECT_THAT(keys(answer), ElementsAre("NodeNameToMetaVictims"));
@@ -232,8 +260,10 @@ class Preempt : public Answers {
 TEST_F(Preempt, VictimsThatFreeACardAreKept) {
     for (const bool full : {false, true}) {
         const json::value answer = ask(vip(100), {{"t4", {"uid-v0", "uid-v1"}}}, full);
-        EXPECT_EQ(json::to_text(answer),
-                  R"({"t4":{"Pods":[{"UID":"uid-v0"},{"UID":"uid-v1"}],"NumPDBViolations":1}})");
+        EXPECT_EQ(
+            json::to_text(answer),
+            R"({"t4":{"Pods":[{"UID":"uid-v0"},{"UID":"uid-v1"}],"NumPDBViolations":1}})"
+        );
     }
 }
 
@@ -253,8 +283,9 @@ TEST_F(Preempt, PodsOfEqualOrHigherPriorityAreNeverAdded) {
         TestPod pod = share_pod(name, 50);
         pod.node = "t4";
         pod.priority = 1000;
-        pod.annotations = {{"nano-gpu/assume", "true"},
-                           {"nano-gpu/container-main", std::string(name) == "v1" ? "0" : "1"}};
+        pod.annotations = {
+            {"nano-gpu/assume", "true"},
+            {"nano-gpu/container-main", std::string(name) == "v1" ? "0" : "1"}};
         add_pod(pod);
     }
     EXPECT_THAT(keys(ask(vip(100), {{"t4", {"uid-v0", "uid-v2"}}})), IsEmpty());
@@ -289,7 +320,8 @@ TEST(NodeCards, WithoutAnnotationAllocatableCounts) {
     EXPECT_EQ(read_node_cards(*k8s::node_from_json(object)).inventory.percent_units, 300);
     object.at_pointer("/status/allocatable").as_object().erase("nano-gpu/gpu-percent");
     EXPECT_EQ(read_node_cards(*k8s::node_from_json(object)).inventory.percent_units, 400);
-    object.at_pointer("/status/capacity").as_object()["nano-gpu/gpu-percent"] = "99999999999999999999";
+    object.at_pointer("/status/capacity").as_object()["nano-gpu/gpu-percent"] =
+        "99999999999999999999";
     EXPECT_EQ(read_node_cards(*k8s::node_from_json(object)).inventory.percent_units, 102400);
     object.at_pointer("/status/capacity").as_object()["nano-gpu/gpu-percent"] = "-5";
     EXPECT_TRUE(read_node_cards(*k8s::node_from_json(object)).empty());

@@ -1,10 +1,10 @@
 #include "scheduler/app.h"
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <string>
 #include <vector>
+
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/stop.h"
@@ -38,9 +38,13 @@ int serve(const Options& options, const StopToken& stop) {
     auto service = Service::start(options, *config);
     if (!service) return complain(service.error(), 1);
     log::info(
-        "serving", {{"version", kVersion}, {"address", (*service)->address()},
-                    {"policy", options.policy}, {"api", config->server},
-                    {"leader_elect", options.leader_elect}});
+        "serving",
+        {{"version", kVersion},
+         {"address", (*service)->address()},
+         {"policy", options.policy},
+         {"api", config->server},
+         {"leader_elect", options.leader_elect}}
+    );
     bool was_ready = false;
     while (!stop.wait_for(Millis(200))) {
         const bool ready = (*service)->ready();

@@ -1,4 +1,4 @@
-// `edge-gpu scheduler`: the scheduler extender process (DESIGN 3, 4). Replaces nano-gpu-scheduler.
+// `edge-gpu scheduler`: the scheduler extender process. Replaces nano-gpu-scheduler.
 #pragma once
 
 namespace egpu::scheduler {

@@ -9,7 +9,7 @@
 namespace egpu::scheduler {
 namespace {
 
-// The first server that looks at a Binding's uid (kubernetes.md 3.1).
+// The first server that looks at a Binding's uid.
 constexpr int kUidCheckMinor = 22;
 
 metrics::Counter result_counter(const char* result) {
@@ -67,7 +67,8 @@ Binder::Binder(State& state, const Gate& gate, k8s::Client client, BinderOptions
 
 Status Binder::bind(const k8s::ExtenderBindingArgs& args) {
     static auto time = metrics::histogram(
-        "edge_gpu_scheduler_bind_seconds", "Time of a bind, API calls included.",
+        "edge_gpu_scheduler_bind_seconds",
+        "Time of a bind, API calls included.",
         metrics::latency_buckets()
     );
     const TimePoint start = MonoClock::now();
@@ -79,7 +80,9 @@ Status Binder::bind(const k8s::ExtenderBindingArgs& args) {
     const Deadlines deadlines{start + options_.timeout * 7 / 10, start + options_.timeout};
     const Turn turn(*this, args.pod_uid, deadlines.write);
     if (!turn.mine()) {
-        return refuse(ErrorCode::kDeadline, "another bind of pod " + key_of(args) + " is still in flight");
+        return refuse(
+            ErrorCode::kDeadline, "another bind of pod " + key_of(args) + " is still in flight"
+        );
     }
     Status result = bind_in_turn(args, deadlines);
     time.observe(std::chrono::duration<double>(MonoClock::now() - start).count());
@@ -91,14 +94,19 @@ Status Binder::bind(const k8s::ExtenderBindingArgs& args) {
         static auto count = result_counter("failed");
         count.add();
         log::warn(
-            "bind failed", {{"pod", key_of(args)}, {"uid", args.pod_uid}, {"node", args.node},
-                            {"error", result.error().message}});
+            "bind failed",
+            {{"pod", key_of(args)},
+             {"uid", args.pod_uid},
+             {"node", args.node},
+             {"error", result.error().message}}
+        );
     }
     return result;
 }
 
 Status Binder::bind_in_turn(const k8s::ExtenderBindingArgs& args, const Deadlines& deadlines) {
-    if (auto closed = gate_.refuses_binds()) return refuse(ErrorCode::kUnavailable, std::move(*closed));
+    if (auto closed = gate_.refuses_binds())
+        return refuse(ErrorCode::kUnavailable, std::move(*closed));
     if (const auto held = state_.pod(args.pod_uid); held && !held->reserved && !held->guessed) {
         return judge_bound(args, held->node, true);
     }
@@ -137,8 +145,10 @@ Result<PodFacts> Binder::fetch(const k8s::ExtenderBindingArgs& args, TimePoint d
     }
     if (pod->meta.uid != args.pod_uid) {
         return refuse(
-            ErrorCode::kConflict, "pod " + key_of(args) + " was replaced: its UID is " +
-                                      pod->meta.uid + ", not " + args.pod_uid);
+            ErrorCode::kConflict,
+            "pod " + key_of(args) + " was replaced: its UID is " + pod->meta.uid + ", not " +
+                args.pod_uid
+        );
     }
     PodFacts facts = read_facts(*pod);
     if (facts.terminal) {
@@ -157,12 +167,15 @@ Status Binder::judge_bound(
     if (node != args.node) {
         return refuse(
             ErrorCode::kConflict,
-            "pod " + key_of(args) + " is bound to node " + node + " already, not " + args.node);
+            "pod " + key_of(args) + " is bound to node " + node + " already, not " + args.node
+        );
     }
     if (!has_placement) {
         return refuse(
-            ErrorCode::kConflict, "pod " + key_of(args) + " was bound to node " + args.node +
-                                      " past edge-gpu, without a placement");
+            ErrorCode::kConflict,
+            "pod " + key_of(args) + " was bound to node " + args.node +
+                " past edge-gpu, without a placement"
+        );
     }
     return ok_status();
 }
@@ -178,7 +191,8 @@ Status Binder::post(
     const Deadlines& deadlines
 ) {
     static auto time = metrics::histogram(
-        "edge_gpu_scheduler_bind_api_seconds", "Time of the Binding POST.",
+        "edge_gpu_scheduler_bind_api_seconds",
+        "Time of the Binding POST.",
         metrics::latency_buckets()
     );
     // The leader's term may have ended while this bind waited for its turn or for a GET.
@@ -191,7 +205,11 @@ Status Binder::post(
     k8s::ApiStatus status;
     const TimePoint start = MonoClock::now();
     const Status posted = client_.bind_pod(
-        args.pod_namespace, args.pod_name, args.pod_uid, args.node, annotations,
+        args.pod_namespace,
+        args.pod_name,
+        args.pod_uid,
+        args.node,
+        annotations,
         k8s::Call{deadlines.write, &status}
     );
     time.observe(std::chrono::duration<double>(MonoClock::now() - start).count());
@@ -243,8 +261,10 @@ Status Binder::settle(
     EG_TRY_VOID(judge_bound(args, *now_there));
     if (now_there->placement && *now_there->placement != placement) {
         return refuse(
-            ErrorCode::kConflict, "pod " + key_of(args) + " was bound to node " + args.node +
-                                      " by another scheduler, with another placement");
+            ErrorCode::kConflict,
+            "pod " + key_of(args) + " was bound to node " + args.node +
+                " by another scheduler, with another placement"
+        );
     }
     return ok_status();
 }
@@ -264,13 +284,17 @@ bool Binder::server_checks_uid(TimePoint deadline) {
 
 void Binder::write_label(const k8s::ExtenderBindingArgs& args, TimePoint deadline) {
     const Status written = client_.patch_pod_labels(
-        args.pod_namespace, args.pod_name, args.pod_uid,
-        {{std::string(k8s::kAnnotationAssume), "true"}}, k8s::Call{deadline}
+        args.pod_namespace,
+        args.pod_name,
+        args.pod_uid,
+        {{std::string(k8s::kAnnotationAssume), "true"}},
+        k8s::Call{deadline}
     );
     if (!written) {
         log::warn(
             "label nano-gpu/assume not written; nothing of edge-gpu needs it",
-            {{"pod", key_of(args)}, {"error", written.error().message}});
+            {{"pod", key_of(args)}, {"error", written.error().message}}
+        );
     }
 }
 

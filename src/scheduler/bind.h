@@ -1,4 +1,4 @@
-// Binder: the one place where a pod gets its cards (DESIGN 4.3). Reserve in the ledger, release the
+// Binder: the one place where a pod gets its cards. Reserve in the ledger, release the
 // lock, ONE `POST pods/NAME/binding` that carries node and annotations, then commit; any other
 // outcome is settled by reading the pod back and undone when the pod is not bound. Idempotent by
 // (UID, node). Thread-safe; binds of different pods run beside each other, those of one pod one

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "scheduler/test_cluster.h"
+#include "scheduler/cluster_for_test.h"
 
 namespace egpu::scheduler {
 namespace {
@@ -29,7 +29,8 @@ TEST_F(BindTest, WritesNodeAndPlacementInOneBinding) {
     TestPod pod;
     pod.name = "p";
     const std::string long_name(63, 'x');
-    pod.containers = {{.name = "main", .percent = "20"}, {.name = "plain"}, {.name = long_name, .percent = "30"}};
+    pod.containers = {
+        {.name = "main", .percent = "20"}, {.name = "plain"}, {.name = long_name, .percent = "30"}};
     cluster.add_pod_and_wait(pod);
     EXPECT_EQ(cluster.bind(pod, "n1"), "");
     EXPECT_EQ(cluster.annotation("p", "nano-gpu/assume"), "true");
@@ -185,7 +186,9 @@ TEST_F(BindTest, CompatLabel) {
         return pod;
     };
     EXPECT_EQ(cluster.bind(create("p"), "n1"), "");
-    EXPECT_EQ(json::get_string(cluster.pod("p"), {"metadata", "labels", "nano-gpu/assume"}), "true");
+    EXPECT_EQ(
+        json::get_string(cluster.pod("p"), {"metadata", "labels", "nano-gpu/assume"}), "true"
+    );
     const TestPod next = create("next");
     cluster.api().faults().fail_next(1, "PATCH", "/pods/", 500);
     EXPECT_EQ(cluster.bind(next, "n1"), "");  // best effort

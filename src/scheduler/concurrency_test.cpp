@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
-#include "scheduler/test_cluster.h"
+#include "scheduler/cluster_for_test.h"
 
 namespace egpu::scheduler {
 namespace {
@@ -37,13 +37,15 @@ TEST(Concurrency, ChurnNeverOvercommitsAndLeavesNothingBehind) {
             Random random(seed() + static_cast<std::uint64_t>(worker));
             for (int i = 0; i < 40; ++i) {
                 TestPod pod = share_pod(
-                    "p" + std::to_string(worker) + "-" + std::to_string(i), random.between(1, 100));
+                    "p" + std::to_string(worker) + "-" + std::to_string(i), random.between(1, 100)
+                );
                 ASSERT_TRUE(cluster.api().load(pod_json(pod)).ok());
-                if (random.chance(0.1)) faults.fail_next(1, "POST", "/binding$", random.chance(0.5) ? 409 : 500);
+                if (random.chance(0.1))
+                    faults.fail_next(1, "POST", "/binding$", random.chance(0.5) ? 409 : 500);
                 if (random.chance(0.1)) faults.drop_after_commit(1, "POST", "/binding$");
                 http::ClientOptions options;
-    options.base_url = "http://" + cluster.service().address();
-    auto client = http::Client::open(options);
+                options.base_url = "http://" + cluster.service().address();
+                auto client = http::Client::open(options);
                 ASSERT_TRUE(client.ok());
                 const auto call = [&](const char* verb, const std::string& body) {
                     http::Request request;
@@ -96,10 +98,14 @@ TEST(Concurrency, ChurnNeverOvercommitsAndLeavesNothingBehind) {
     for (const auto& pod : cluster.api().list("pods")) {
         const std::string node(json::get_string(pod, {"spec", "nodeName"}));
         if (node.empty()) continue;
-        const std::string card(json::get_string(pod, {"metadata", "annotations", "nano-gpu/container-main"}));
+        const std::string card(
+            json::get_string(pod, {"metadata", "annotations", "nano-gpu/container-main"})
+        );
         ASSERT_NE(card, "") << "bound without a placement";
         const std::string percent(json::get_string(
-            pod.at("spec").at("containers").as_array()[0], {"resources", "limits", "nano-gpu/gpu-percent"}));
+            pod.at("spec").at("containers").as_array()[0],
+            {"resources", "limits", "nano-gpu/gpu-percent"}
+        ));
         sums[node + "/" + card] += std::stoi(percent);
     }
     for (const auto& [card, sum] : sums) EXPECT_LE(sum, 100) << card;
@@ -107,11 +113,14 @@ TEST(Concurrency, ChurnNeverOvercommitsAndLeavesNothingBehind) {
         const std::string name(json::get_string(pod, {"metadata", "name"}));
         ASSERT_TRUE(cluster.api().remove({"pods", "default", name}, 0).ok());
     }
-    EXPECT_TRUE(eventually([&] {
-        const auto totals = cluster.state().totals();
-        return totals.used_percent == 0 && totals.pods == 0 && totals.reservations == 0 &&
-               cluster.state().pending_count() == 0;
-    }, Seconds(40)));
+    EXPECT_TRUE(eventually(
+        [&] {
+            const auto totals = cluster.state().totals();
+            return totals.used_percent == 0 && totals.pods == 0 && totals.reservations == 0 &&
+                   cluster.state().pending_count() == 0;
+        },
+        Seconds(40)
+    ));
     EXPECT_THAT(cluster.state().check_invariants(), ::testing::IsEmpty());
 }
 

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "scheduler/test_cluster.h"
+#include "scheduler/cluster_for_test.h"
 
 namespace egpu::scheduler {
 namespace {
@@ -386,7 +386,9 @@ TEST_F(NanoGpuDefect, D27_ManyContainersAreNoExponentialSearch) {
     TestPod pod;
     pod.name = "many";
     for (int i = 0; i < 20; ++i) {
-        pod.containers.push_back({.name = "c" + std::to_string(i), .percent = std::to_string(35 + i % 5)});
+        pod.containers.push_back(
+            {.name = "c" + std::to_string(i), .percent = std::to_string(35 + i % 5)}
+        );
     }
     const TimePoint start = MonoClock::now();
     cluster.filter(pod, {"eight", "n1"});

@@ -15,6 +15,11 @@ GateProbes Gate::probes() const {
     return closed;
 }
 
+std::string Gate::api_error() const {
+    const GateProbes probes = this->probes();
+    return probes.api_error ? probes.api_error() : std::string();
+}
+
 std::optional<std::string> Gate::refuses_answers() const {
     const GateProbes probes = this->probes();
     if (!probes.synced || probes.synced()) return std::nullopt;

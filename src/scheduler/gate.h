@@ -16,8 +16,8 @@ namespace egpu::scheduler {
 struct GateProbes {
     std::function<bool()> synced;            // nodes and pods are listed completely
     std::function<std::string()> api_error;  // why the API server cannot be read, "" when it can
-    std::function<bool()> leading;           // holds the lease and has read the last leader's writes
-    std::function<std::string()> leader;     // who holds it
+    std::function<bool()> leading;        // holds the lease and has read the last leader's writes
+    std::function<std::string()> leader;  // who holds it
 };
 
 class Gate {
@@ -32,6 +32,8 @@ class Gate {
     std::optional<std::string> refuses_answers() const;
     // Why a bind cannot be made; nullopt when it can.
     std::optional<std::string> refuses_binds() const;
+    // Why the API server cannot be read right now, "" when it can: answers are from memory then.
+    std::string api_error() const;
 
   private:
     GateProbes probes() const;

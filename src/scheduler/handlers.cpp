@@ -29,8 +29,10 @@ bool is_get(const http::Exchange& exchange) {
 
 metrics::Histogram request_time(const char* verb) {
     return metrics::histogram(
-        "edge_gpu_scheduler_request_seconds", "Time of an extender call, reading the body included.",
-        metrics::latency_buckets(), {{"verb", verb}}
+        "edge_gpu_scheduler_request_seconds",
+        "Time of an extender call, reading the body included.",
+        metrics::latency_buckets(),
+        {{"verb", verb}}
     );
 }
 
@@ -100,9 +102,8 @@ void Handlers::handle(http::Exchange& exchange) {
             if (exchange.request().method != "POST") return not_allowed(exchange, "POST");
             const TimePoint start = MonoClock::now();
             extender(exchange, verb.keep_nodes, verb.answer);
-            request_time(verb.metric).observe(
-                std::chrono::duration<double>(MonoClock::now() - start).count()
-            );
+            request_time(verb.metric)
+                .observe(std::chrono::duration<double>(MonoClock::now() - start).count());
             return;
         }
     }
@@ -113,7 +114,8 @@ void Handlers::handle(http::Exchange& exchange) {
         static_cast<void>(exchange.respond(200, kJson, status_page(state_)));
         return;
     }
-    const bool known = path == "/version" || path == "/healthz" || path == "/readyz" || path == "/metrics";
+    const bool known =
+        path == "/version" || path == "/healthz" || path == "/readyz" || path == "/metrics";
     if (!known) {
         static_cast<void>(exchange.respond(404, kText, "404 page not found\n"));
     } else if (!is_get(exchange)) {
@@ -132,7 +134,11 @@ void Handlers::handle(http::Exchange& exchange) {
 
 void Handlers::readiness(http::Exchange& exchange) {
     const auto missing = gate_.refuses_binds();
-    const std::string text = missing ? "not ready: " + *missing + "\n" : "ok\n";
+    std::string text = missing ? "not ready: " + *missing + "\n" : "ok\n";
+    const std::string error = gate_.api_error();
+    if (!missing && !error.empty()) {
+        text += "API server: " + error + "; answers are from what was seen last, binds fail\n";
+    }
     static_cast<void>(exchange.respond(missing ? 503 : 200, kText, text));
 }
 
@@ -187,8 +193,11 @@ std::string Handlers::answer_filter(k8s::ExtenderReader& reader, const Status& r
     }
     const FilterOutcome outcome = state_.filter(**args, pod);
     log::debug(
-        "filter", {{"pod", pod.key()}, {"candidates", (*args)->nodes.size()},
-                   {"fitting", outcome.fitting.size()}});
+        "filter",
+        {{"pod", pod.key()},
+         {"candidates", (*args)->nodes.size()},
+         {"fitting", outcome.fitting.size()}}
+    );
     return k8s::write_filter_result(**args, outcome.fitting, outcome.failed);
 }
 

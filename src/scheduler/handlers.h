@@ -1,4 +1,4 @@
-// The HTTP face: nano-gpu-scheduler's routes (DESIGN 2.2; reference v0.2/v0.3) plus preempt, health
+// The HTTP face: nano-gpu-scheduler's routes plus preempt, health
 // and metrics. Logical errors are 200 with an Error in the body, because kube-scheduler drops the
 // body of every other status. Any Host and any X-Forwarded header is accepted: requests may come
 // through the API server's service proxy.

@@ -18,7 +18,8 @@ metrics::Gauge leader_gauge() {
 Leadership::Leadership(Sync& sync, k8s::Client client, k8s::LeaseOptions options)
     : sync_(sync),
       elector_(
-          std::move(client), std::move(options),
+          std::move(client),
+          std::move(options),
           k8s::LeaseCallbacks{
               [this] {
                   const std::lock_guard lock(mutex_);
@@ -85,7 +86,9 @@ void Leadership::run_barriers() {
         caught_up_ = true;
         leader_gauge().set(1);
         log::info(
-            "leading", {{"ms", std::chrono::duration_cast<Millis>(MonoClock::now() - start).count()}});
+            "leading",
+            {{"ms", std::chrono::duration_cast<Millis>(MonoClock::now() - start).count()}}
+        );
     }
 }
 

@@ -1,6 +1,6 @@
-// Leadership: the lease plus the barrier behind it. A new leader serves binds only after it has read
-// all pods afresh, so that its predecessor's last writes are in the ledger. Without leader election
-// this replica always leads. Thread-safe.
+// Leadership: the lease plus the barrier behind it. A new leader serves binds only after it has
+// read all pods afresh, so that its predecessor's last writes are in the ledger. Without leader
+// election this replica always leads. Thread-safe.
 #pragma once
 
 #include <atomic>

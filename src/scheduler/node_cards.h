@@ -20,7 +20,8 @@ struct NodeCards {
     std::string problem;  // not "": the annotation is not believed, and why
 
     bool empty() const {
-        return inventory.cards.empty() && inventory.percent_units == 0 && inventory.whole_units == 0;
+        return inventory.cards.empty() && inventory.percent_units == 0 &&
+               inventory.whole_units == 0;
     }
 };
 

@@ -1,11 +1,11 @@
 #include "scheduler/options.h"
 
-#include <charconv>
-#include <optional>
 #include <set>
 #include <string_view>
 
 #include <CLI/CLI.hpp>
+
+#include "scheduler/option_values.h"
 
 namespace egpu::scheduler {
 namespace {
@@ -16,92 +16,19 @@ constexpr int kDebugVerbosity = 4;  // klog: 4 and above is debugging
 // klog flags of nano-gpu-scheduler that say where or how its log goes. Ours goes to standard error.
 const std::set<std::string, std::less<>>& klog_flags() {
     static const std::set<std::string, std::less<>> names{
-        "logtostderr",       "alsologtostderr",   "stderrthreshold", "vmodule",
-        "log_dir",           "log_file",          "log_file_max_size", "log_backtrace_at",
-        "skip_headers",      "skip_log_headers",  "add_dir_header",  "one_output"};
+        "logtostderr",
+        "alsologtostderr",
+        "stderrthreshold",
+        "vmodule",
+        "log_dir",
+        "log_file",
+        "log_file_max_size",
+        "log_backtrace_at",
+        "skip_headers",
+        "skip_log_headers",
+        "add_dir_header",
+        "one_output"};
     return names;
-}
-
-template <class T>
-std::optional<T> to_number(std::string_view text) {
-    T value{};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-    return value;
-}
-
-Error bad_value(std::string_view flag, std::string_view value, std::string_view possible) {
-    return Error{
-        ErrorCode::kInvalid,
-        "--" + std::string(flag) + ": \"" + std::string(value) + "\" is not " +
-            std::string(possible)};
-}
-
-// Go's duration text: "2s", "1500ms", "1m30s".
-Result<Millis> parse_duration(std::string_view flag, const std::string& text) {
-    const auto refused = [&] {
-        return bad_value(flag, text, "a positive duration such as 500ms, 2s or 1m30s");
-    };
-    std::int64_t total = 0;
-    std::string_view rest = text;
-    while (!rest.empty()) {
-        std::int64_t number = 0;
-        const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-        if (error != std::errc{} || number < 0 || number > 1'000'000'000) return refused();
-        rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
-        const std::size_t unit_end = std::min(rest.find_first_of("0123456789"), rest.size());
-        const std::string_view unit = rest.substr(0, unit_end);
-        rest.remove_prefix(unit_end);
-        if (unit == "ms") {
-            total += number;
-        } else if (unit == "s") {
-            total += number * 1000;
-        } else if (unit == "m") {
-            total += number * 60'000;
-        } else if (unit == "h") {
-            total += number * 3'600'000;
-        } else {
-            return refused();
-        }
-    }
-    if (total <= 0) return refused();
-    return Millis(total);
-}
-
-Result<std::size_t> parse_size(std::string_view flag, const std::string& text) {
-    std::string_view digits = text;
-    std::size_t factor = 1;
-    constexpr std::pair<std::string_view, std::size_t> kUnits[] = {
-        {"Ki", 1U << 10}, {"Mi", 1U << 20}, {"Gi", 1U << 30}};
-    for (const auto& [unit, bytes] : kUnits) {
-        if (digits.ends_with(unit)) {
-            factor = bytes;
-            digits.remove_suffix(unit.size());
-            break;
-        }
-    }
-    const auto number = to_number<std::uint32_t>(digits);
-    if (!number || *number == 0) {
-        return bad_value(flag, text, "a size such as 1048576, 64Mi or 1Gi");
-    }
-    return std::size_t{*number} * factor;
-}
-
-Status check_policy(std::string_view flag, const std::string& policy) {
-    if (policy == "binpack" || policy == "spread" || policy == "random") return ok_status();
-    if (policy.starts_with("random:") && to_number<std::uint64_t>(std::string_view(policy).substr(7))) {
-        return ok_status();
-    }
-    return bad_value(flag, policy, "a policy (binpack, spread, random or random:SEED)");
-}
-
-Status check_listen(const std::string& listen) {
-    const std::size_t colon = listen.rfind(':');
-    if (colon != std::string::npos &&
-        to_number<std::uint16_t>(std::string_view(listen).substr(colon + 1))) {
-        return ok_status();
-    }
-    return bad_value("listen", listen, "an address such as 127.0.0.1:39999, [::1]:39999 or :39999");
 }
 
 // Go's flag package takes -name and --name alike; CLI11 does not.
@@ -135,15 +62,23 @@ constexpr const char* kFooter =
     "\nEnvironment: KUBECONFIG (when --kubeconfig is absent), PORT (see --listen), THREADNESS\n"
     "(accepted, without effect: there is no worker pool to size).\n"
     "Flags may be written with one dash or two. Compatible with nano-gpu-scheduler v0.2/v0.3:\n"
-    "-priority is --policy; -v 4 and above is --log-level debug; klog's output flags are accepted,\n"
+    "-priority is --policy; -v 4 and above is --log-level debug; klog's output flags are "
+    "accepted,\n"
     "the log goes to standard error whatever they say.\n";
 
 void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
-    app.add_option("--kubeconfig", raw.kubeconfig, "kubeconfig file; default: $KUBECONFIG, else in-cluster, else ~/.kube/config");
     app.add_option(
-        "--listen", raw.listen,
-        "address of the HTTP server, for example 127.0.0.1:39999; default: all interfaces at $PORT, "
-        "or at 39999 when PORT is empty or not a number");
+        "--kubeconfig",
+        raw.kubeconfig,
+        "kubeconfig file; default: $KUBECONFIG, else in-cluster, else ~/.kube/config"
+    );
+    app.add_option(
+        "--listen",
+        raw.listen,
+        "address of the HTTP server, for example 127.0.0.1:39999; default: all interfaces at "
+        "$PORT, "
+        "or at 39999 when PORT is empty or not a number"
+    );
     app.add_option("--policy", raw.policy, "binpack, spread, random or random:SEED")
         ->default_str(raw.policy);
     app.add_option("--priority", raw.priority, "the same as --policy (nano-gpu-scheduler)");
@@ -152,7 +87,9 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
         ->default_str(options.lease_name);
     app.add_option("--lease-namespace", options.lease_namespace, "namespace of the lease")
         ->default_str(options.lease_namespace);
-    app.add_option("--lease-duration", raw.lease_duration, "a lease not renewed for this long is free")
+    app.add_option(
+           "--lease-duration", raw.lease_duration, "a lease not renewed for this long is free"
+    )
         ->default_str(raw.lease_duration);
     app.add_option("--renew-deadline", raw.renew_deadline, "the leader steps down after this long")
         ->default_str(raw.renew_deadline);
@@ -160,11 +97,25 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
         ->default_str(raw.retry_period);
     app.add_option("--tls-cert", raw.tls_cert, "certificate file (PEM): serve HTTPS");
     app.add_option("--tls-key", raw.tls_key, "key file of --tls-cert (PEM)");
-    app.add_option("--tls-client-ca", raw.tls_client_ca, "require client certificates of this CA (PEM)");
-    app.add_flag("--compat-label", options.compat_label, "also write the label nano-gpu/assume=true after a bind");
-    app.add_option("--reservation-ttl", raw.reservation_ttl, "a bind without an outcome gives its cards back after this long")
+    app.add_option(
+        "--tls-client-ca", raw.tls_client_ca, "require client certificates of this CA (PEM)"
+    );
+    app.add_flag(
+        "--compat-label",
+        options.compat_label,
+        "also write the label nano-gpu/assume=true after a bind"
+    );
+    app.add_option(
+           "--reservation-ttl",
+           raw.reservation_ttl,
+           "a bind without an outcome gives its cards back after this long"
+    )
         ->default_str(raw.reservation_ttl);
-    app.add_option("--bind-timeout", raw.bind_timeout, "time for a bind; keep it below kube-scheduler's httpTimeout")
+    app.add_option(
+           "--bind-timeout",
+           raw.bind_timeout,
+           "time for a bind; keep it below kube-scheduler's httpTimeout"
+    )
         ->default_str(raw.bind_timeout);
     app.add_option("--max-body", raw.max_body, "largest request body")->default_str(raw.max_body);
     app.add_option("--max-connections", raw.max_connections, "most connections at once")
@@ -172,7 +123,9 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
     app.add_option("--log-level", raw.log_level, "debug, info, warn or error; default: info");
     app.add_option("--log-format", raw.log_format, "logfmt or json")->default_str(raw.log_format);
     app.add_option("--v", raw.verbosity, "klog's verbosity: 4 and above is --log-level debug");
-    app.add_flag("--print-config", options.print_config, "print the effective configuration and exit");
+    app.add_flag(
+        "--print-config", options.print_config, "print the effective configuration and exit"
+    );
     for (const std::string& name : klog_flags()) {
         // Booleans in klog may stand alone; the others carry a value. All are without effect.
         const bool boolean = name == "logtostderr" || name == "alsologtostderr" ||
@@ -218,17 +171,28 @@ Status apply_durations(const RawFlags& raw, Options& options) {
     EG_TRY(options.reservation_ttl, parse_duration("reservation-ttl", raw.reservation_ttl));
     EG_TRY(options.bind_timeout, parse_duration("bind-timeout", raw.bind_timeout));
     if (options.lease_duration < Millis(1000)) {
-        return bad_value("lease-duration", raw.lease_duration, "at least 1s (a lease counts in seconds)");
+        return bad_value(
+            "lease-duration", raw.lease_duration, "at least 1s (a lease counts in seconds)"
+        );
     }
     if (options.renew_deadline >= options.lease_duration) {
-        return bad_value("renew-deadline", raw.renew_deadline, "shorter than --lease-duration " + raw.lease_duration);
+        return bad_value(
+            "renew-deadline",
+            raw.renew_deadline,
+            "shorter than --lease-duration " + raw.lease_duration
+        );
     }
-    if (options.retry_period >= options.renew_deadline) {
-        return bad_value("retry-period", raw.retry_period, "shorter than --renew-deadline " + raw.renew_deadline);
+    if (options.retry_period * 12 >= options.renew_deadline * 10) {
+        return bad_value(
+            "retry-period",
+            raw.retry_period,
+            "shorter than --renew-deadline " + raw.renew_deadline + " divided by 1.2"
+        );
     }
     if (options.reservation_ttl <= options.bind_timeout) {
         return bad_value(
-            "reservation-ttl", raw.reservation_ttl, "longer than --bind-timeout " + raw.bind_timeout);
+            "reservation-ttl", raw.reservation_ttl, "longer than --bind-timeout " + raw.bind_timeout
+        );
     }
     return ok_status();
 }
@@ -295,7 +259,8 @@ Error flag_error(const CLI::ParseError& error, const std::vector<std::string>& a
         // CLI11 lists what it could not place, last first; the first such argument is the mistake.
         for (const std::string& argument : arguments) {
             if (what.find(argument) != std::string::npos) {
-                message = (argument.starts_with("-") ? "unknown flag " : "unexpected argument ") + argument;
+                message = (argument.starts_with("-") ? "unknown flag " : "unexpected argument ") +
+                          argument;
                 break;
             }
         }
@@ -312,7 +277,8 @@ Result<ParsedOptions> parse_options(
     RawFlags raw;
     try {
         CLI::App app{
-            "Scheduler extender for kube-scheduler: filters, scores, preempts for and binds pods that "
+            "Scheduler extender for kube-scheduler: filters, scores, preempts for and binds pods "
+            "that "
             "ask for GPUs.",
             "edge-gpu scheduler"};
         app.footer(kFooter);
@@ -329,7 +295,9 @@ Result<ParsedOptions> parse_options(
         }
         for (const std::string& name : klog_flags()) {
             if (app.count("--" + name) > 0) {
-                parsed.options.notes.push_back("--" + name + " has no effect: the log goes to standard error");
+                parsed.options.notes.push_back(
+                    "--" + name + " has no effect: the log goes to standard error"
+                );
             }
         }
     } catch (const std::exception& error) {
@@ -345,7 +313,9 @@ std::string describe(const Options& options) {
     const auto text = [](const std::string& value) { return "\"" + value + "\""; };
     constexpr const char* kLevels[] = {"debug", "info", "warn", "error", "off"};
     const std::pair<const char*, std::string> lines[] = {
-        {"kubeconfig", options.kubeconfig.empty() ? "\"\"  # $KUBECONFIG, in-cluster or ~/.kube/config" : text(options.kubeconfig)},
+        {"kubeconfig",
+         options.kubeconfig.empty() ? "\"\"  # $KUBECONFIG, in-cluster or ~/.kube/config"
+                                    : text(options.kubeconfig)},
         {"listen", text(options.listen)},
         {"policy", text(options.policy)},
         {"leaderElect", options.leader_elect ? "true" : "false"},

@@ -17,9 +17,9 @@
 namespace egpu::scheduler {
 
 struct Options {
-    std::string kubeconfig;      // "": $KUBECONFIG, in-cluster or ~/.kube/config
-    std::string listen;          // "host:port"; ":port" is all interfaces
-    std::string policy;          // "binpack", "spread", "random" or "random:SEED"
+    std::string kubeconfig;  // "": $KUBECONFIG, in-cluster or ~/.kube/config
+    std::string listen;      // "host:port"; ":port" is all interfaces
+    std::string policy;      // "binpack", "spread", "random" or "random:SEED"
     bool leader_elect = false;
     std::string lease_name = "edge-gpu-scheduler";
     std::string lease_namespace = "kube-system";
@@ -29,10 +29,10 @@ struct Options {
     Millis retry_period{400};
     std::string tls_cert;
     std::string tls_key;
-    std::string tls_client_ca;   // not "": clients must show a certificate of this CA
-    bool compat_label = false;   // also write the label nano-gpu/assume=true
+    std::string tls_client_ca;  // not "": clients must show a certificate of this CA
+    bool compat_label = false;  // also write the label nano-gpu/assume=true
     Millis reservation_ttl{30000};
-    Millis bind_timeout{4000};   // below kube-scheduler's default extender time-out of 5 s
+    Millis bind_timeout{4000};  // below kube-scheduler's default extender time-out of 5 s
     std::size_t max_body = 256U << 20;
     int max_connections = 256;
     log::Level log_level = log::Level::kInfo;

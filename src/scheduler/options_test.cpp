@@ -34,8 +34,15 @@ TEST(Options, NanoGpuDeploymentCommandLines) {
              {"--priority", "spread", "--v", "2"},
              {"-priority", "spread", "-v", "2"},
              {"-priority=spread", "-v=2"},
-             {"-priority=spread", "-v=2", "-logtostderr=true", "-alsologtostderr",
-              "-stderrthreshold", "INFO", "-vmodule=a=1", "-log_dir", "/tmp"}}) {
+             {"-priority=spread",
+              "-v=2",
+              "-logtostderr=true",
+              "-alsologtostderr",
+              "-stderrthreshold",
+              "INFO",
+              "-vmodule=a=1",
+              "-log_dir",
+              "/tmp"}}) {
         const Options options = must_parse(arguments, environment);
         EXPECT_EQ(options.policy, "spread");
         EXPECT_EQ(options.listen, ":39999");
@@ -55,11 +62,29 @@ TEST(Options, PortFromEnvironment) {
 
 TEST(Options, OurFlags) {
     const Options options = must_parse(
-        {"--kubeconfig", "/a", "--policy=random:7", "--leader-elect", "--lease-duration", "15s",
-         "--renew-deadline=10s", "--retry-period=2s", "--compat-label", "--max-body", "1Mi",
-         "--log-level", "warn", "--log-format", "json", "--max-connections", "9", "--bind-timeout",
-         "2s", "--reservation-ttl", "1m30s"},
-        {{"KUBECONFIG", "/b"}});
+        {"--kubeconfig",
+         "/a",
+         "--policy=random:7",
+         "--leader-elect",
+         "--lease-duration",
+         "15s",
+         "--renew-deadline=10s",
+         "--retry-period=2s",
+         "--compat-label",
+         "--max-body",
+         "1Mi",
+         "--log-level",
+         "warn",
+         "--log-format",
+         "json",
+         "--max-connections",
+         "9",
+         "--bind-timeout",
+         "2s",
+         "--reservation-ttl",
+         "1m30s"},
+        {{"KUBECONFIG", "/b"}}
+    );
     EXPECT_EQ(options.kubeconfig, "/a");
     EXPECT_EQ(options.policy, "random:7");
     EXPECT_TRUE(options.leader_elect);
@@ -78,7 +103,9 @@ TEST(Options, WrongFlagsAndValuesSayWhich) {
     EXPECT_THAT(refusal({"--no-such-flag"}), HasSubstr("unknown flag --no-such-flag"));
     EXPECT_THAT(refusal({"-nosuch", "x"}), HasSubstr("-nosuch"));
     EXPECT_THAT(refusal({"stray"}), HasSubstr("unexpected argument stray"));
-    EXPECT_THAT(refusal({"-priority", "best"}), HasSubstr("--priority: \"best\" is not a policy (binpack"));
+    EXPECT_THAT(
+        refusal({"-priority", "best"}), HasSubstr("--priority: \"best\" is not a policy (binpack")
+    );
     EXPECT_THAT(refusal({"--policy", "random:x"}), HasSubstr("random:SEED"));
     EXPECT_THAT(refusal({"--listen", "localhost"}), HasSubstr("--listen: \"localhost\""));
     EXPECT_THAT(refusal({"--listen", ":99999"}), HasSubstr("--listen"));

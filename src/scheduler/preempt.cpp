@@ -37,7 +37,9 @@ std::optional<std::vector<std::string>> more_victims(
             gone.insert(gone.begin() + static_cast<std::ptrdiff_t>(i), spared);
         }
     }
-    return std::vector<std::string>(gone.begin() + static_cast<std::ptrdiff_t>(proposed), gone.end());
+    return std::vector<std::string>(
+        gone.begin() + static_cast<std::ptrdiff_t>(proposed), gone.end()
+    );
 }
 
 }  // namespace
@@ -58,7 +60,7 @@ std::vector<k8s::ExtenderVictims> choose_victims(
             kept.uids.insert(kept.uids.end(), more->begin(), more->end());
             kept.pdb_violations += static_cast<std::int64_t>(more->size());
         }
-        // Go refuses a node without victims (kubernetes.md 2.5); nothing to evict, nothing to say.
+        // Go refuses a node without victims; nothing to evict, nothing to say.
         if (kept.uids.empty()) continue;
         out.push_back(std::move(kept));
     }

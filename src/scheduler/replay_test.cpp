@@ -14,7 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "k8s/codec.h"
-#include "scheduler/test_cluster.h"
+#include "scheduler/cluster_for_test.h"
 
 namespace egpu::scheduler {
 namespace {
@@ -103,15 +103,18 @@ class Replay : public ::testing::TestWithParam<const char*> {
     // What the API server's annotations say about each card of a node: not the ledger's word.
     Cards used(const std::string& node) {
         Cards sum{};
-        for (const json::value& object : cluster.api().list("pods", {.name_space = "",
-                 .field_selector = "spec.nodeName=" + node, .label_selector = ""})) {
+        for (const json::value& object : cluster.api().list(
+                 "pods",
+                 {.name_space = "", .field_selector = "spec.nodeName=" + node, .label_selector = ""}
+             )) {
             const auto pod = k8s::pod_from_json(object);
             EXPECT_TRUE(pod.ok());
             const auto request = core::parse_request(pod->containers, pod->meta.annotations);
             EXPECT_TRUE(request.ok());
             std::vector<int> where;
             for (const auto& container : request->containers) {
-                const auto value = pod->meta.annotations.find("nano-gpu/container-" + container.name);
+                const auto value =
+                    pod->meta.annotations.find("nano-gpu/container-" + container.name);
                 EXPECT_NE(value, pod->meta.annotations.end()) << pod->meta.name;
                 if (container.whole) {
                     std::size_t count = 0;
@@ -149,12 +152,17 @@ class Replay : public ::testing::TestWithParam<const char*> {
     void apply_evictions(const json::value& pod, const std::vector<std::string>& nodes) {
         if (json::get_string(pod, {"metadata", "name"}) != "vip-big") return;
         for (const std::string& node : nodes) {
-            for (const json::value& gone : cluster.api().list("pods", {.name_space = "",
-                     .field_selector = "spec.nodeName=" + node, .label_selector = ""})) {
+            for (const json::value& gone : cluster.api().list(
+                     "pods",
+                     {.name_space = "",
+                     .field_selector = "spec.nodeName=" + node,
+                     .label_selector = ""}
+                 )) {
                 const std::string name(json::get_string(gone, {"metadata", "name"}));
                 ASSERT_TRUE(cluster.api().remove({"pods", "default", name}, 0).ok());
             }
-            ASSERT_TRUE(eventually([&] { return cluster.used(node) == std::vector<int>(kCards, 0); }));
+            ASSERT_TRUE(eventually([&] { return cluster.used(node) == std::vector<int>(kCards, 0); }
+            ));
         }
     }
 
@@ -163,7 +171,8 @@ class Replay : public ::testing::TestWithParam<const char*> {
         if (const auto* names = json::get_array(in, {"NodeNames"})) {
             for (const auto& name : *names) out.emplace_back(name.as_string());
         } else if (const auto* items = json::get_array(in, {"Nodes", "items"})) {
-            for (const auto& item : *items) out.emplace_back(json::get_string(item, {"metadata", "name"}));
+            for (const auto& item : *items)
+                out.emplace_back(json::get_string(item, {"metadata", "name"}));
         }
         return out;
     }
@@ -175,21 +184,25 @@ class Replay : public ::testing::TestWithParam<const char*> {
         const json::value answer = cluster.call("filter", json::to_text(in));
         std::vector<std::string> keys;
         for (const auto& [key, value] : answer.as_object()) keys.emplace_back(key);
-        ASSERT_THAT(keys, ElementsAre("Nodes", "NodeNames", "FailedNodes",
-                                      "FailedAndUnresolvableNodes", "Error"));
+        ASSERT_THAT(
+            keys,
+            ElementsAre("Nodes", "NodeNames", "FailedNodes", "FailedAndUnresolvableNodes", "Error")
+        );
         EXPECT_EQ(answer.at("Error").as_string(), "");
 
         const bool names_mode = !in.at("NodeNames").is_null();
         std::vector<std::string> fitting;
         if (names_mode) {
             EXPECT_TRUE(answer.at("Nodes").is_null());
-            for (const auto& name : answer.at("NodeNames").as_array()) fitting.emplace_back(name.as_string());
+            for (const auto& name : answer.at("NodeNames").as_array())
+                fitting.emplace_back(name.as_string());
         } else {
             EXPECT_TRUE(answer.at("NodeNames").is_null());
             const json::array& sent = in.at("Nodes").at("items").as_array();
             for (const auto& item : answer.at("Nodes").at("items").as_array()) {
                 fitting.emplace_back(json::get_string(item, {"metadata", "name"}));
-                EXPECT_NE(std::find(sent.begin(), sent.end(), item), sent.end()) << "a node was changed";
+                EXPECT_NE(std::find(sent.begin(), sent.end(), item), sent.end())
+                    << "a node was changed";
             }
         }
         const auto pod = k8s::pod_from_json(in.at("Pod"));
@@ -250,13 +263,19 @@ class Replay : public ::testing::TestWithParam<const char*> {
         for (const auto& [node, victims] : answer.at("NodeNameToMetaVictims").as_object()) {
             ASSERT_TRUE(proposed.contains(node));
             std::set<std::string> there;
-            for (const auto& pod : cluster.api().list("pods", {.name_space = "",
-                     .field_selector = "spec.nodeName=" + std::string(node), .label_selector = ""})) {
+            for (const auto& pod : cluster.api().list(
+                     "pods",
+                     {.name_space = "",
+                     .field_selector = "spec.nodeName=" + std::string(node),
+                     .label_selector = ""}
+                 )) {
                 there.emplace(json::get_string(pod, {"metadata", "uid"}));
             }
             for (const auto& pod : proposed.at(node).at("Pods").as_array()) {
-                there.emplace(full.is_null() ? json::get_string(pod, {"UID"})
-                                             : json::get_string(pod, {"metadata", "uid"}));
+                there.emplace(
+                    full.is_null() ? json::get_string(pod, {"UID"})
+                                   : json::get_string(pod, {"metadata", "uid"})
+                );
             }
             EXPECT_FALSE(victims.at("Pods").as_array().empty());
             EXPECT_TRUE(victims.at("NumPDBViolations").is_int64());
@@ -294,16 +313,22 @@ TEST_P(Replay, FormAndPlacementsAreRight) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Recorded, Replay,
-    ::testing::Values("kube-scheduler-1.34-names.jsonl", "kube-scheduler-1.34-nodes.jsonl",
-                      "kube-scheduler-1.21-names.jsonl", "kube-scheduler-1.21-nodes.jsonl"),
+    Recorded,
+    Replay,
+    ::testing::Values(
+        "kube-scheduler-1.34-names.jsonl",
+        "kube-scheduler-1.34-nodes.jsonl",
+        "kube-scheduler-1.21-names.jsonl",
+        "kube-scheduler-1.21-nodes.jsonl"
+    ),
     [](const auto& test) {
         std::string name;
         for (const char* c = test.param; *c != '\0'; ++c) {
             if (std::isalnum(static_cast<unsigned char>(*c)) != 0) name += *c;
         }
         return name;
-    });
+    }
+);
 
 }  // namespace
 }  // namespace egpu::scheduler

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <span>
 
 #include <benchmark/benchmark.h>
 #include <malloc.h>
@@ -20,8 +21,8 @@
 #include "k8s/codec.h"
 #include "scheduler/handlers.h"
 #include "scheduler/node_cards.h"
+#include "scheduler/objects_for_test.h"
 #include "scheduler/service.h"
-#include "scheduler/test_objects.h"
 #include "testing/apiserver/api_server.h"
 
 namespace egpu::scheduler {
@@ -41,7 +42,9 @@ class Percentiles {
     void time(F&& work) {
         const TimePoint start = MonoClock::now();
         work();
-        samples_.push_back(std::chrono::duration<double, std::micro>(MonoClock::now() - start).count());
+        samples_.push_back(
+            std::chrono::duration<double, std::micro>(MonoClock::now() - start).count()
+        );
     }
     void report(benchmark::State& run) {
         if (samples_.empty()) return;
@@ -71,14 +74,17 @@ struct World {
         gate.open(probes);
         for (int i = 0; i < nodes; ++i) {
             names.push_back(node_name(i));
-            const auto node = k8s::node_from_json(node_with_cards_json(names.back(), kCardsPerNode));
+            const auto node =
+                k8s::node_from_json(node_with_cards_json(names.back(), kCardsPerNode));
             state.upsert_node(names.back(), read_node_cards(*node).inventory);
             for (int card = 0; card < kCardsPerNode; ++card) {
                 if ((i * 7 + card * 3) % 5 < 2) continue;
-                TestPod pod = share_pod("p" + std::to_string(i) + "-" + std::to_string(card), 20 + (i + card) % 70);
+                TestPod pod = share_pod(
+                    "p" + std::to_string(i) + "-" + std::to_string(card), 20 + (i + card) % 70
+                );
                 pod.node = names.back();
-                pod.annotations = {{"nano-gpu/assume", "true"},
-                                   {"nano-gpu/container-main", std::to_string(card)}};
+                pod.annotations = {
+                    {"nano-gpu/assume", "true"}, {"nano-gpu/container-main", std::to_string(card)}};
                 state.upsert_pod(read_facts(*k8s::pod_from_json(pod_json(pod))), MonoClock::now());
             }
         }
@@ -101,7 +107,8 @@ struct Loopback {
     explicit Loopback(World& w) {
         http::ServerOptions options;
         options.max_body = 256U << 20;
-        auto started = http::Server::start(options, [&w](http::Exchange& e) { w.handlers.handle(e); });
+        auto started =
+            http::Server::start(options, [&w](http::Exchange& e) { w.handlers.handle(e); });
         EG_CHECK(started.ok());
         server = std::move(*started);
         http::ClientOptions client_options;
@@ -140,6 +147,51 @@ void priorities_in_process(benchmark::State& run) {
     times.report(run);
 }
 
+// The parts of a filter call.
+void read_body(benchmark::State& run) {
+    World& w = world(static_cast<int>(run.range(0)));
+    const std::string body = filter_body(share_pod("new", 30), w.names);
+    k8s::ExtenderReader reader;
+    Percentiles times;
+    for (auto _ : run) {
+        times.time([&] {
+            reader.reset();
+            EG_CHECK(reader.feed(std::span(body.data(), body.size())).ok());
+            EG_CHECK(reader.args().ok());
+        });
+    }
+    times.report(run);
+}
+
+void ask_ledger(benchmark::State& run) {
+    World& w = world(static_cast<int>(run.range(0)));
+    const std::string body = filter_body(share_pod("new", 30), w.names);
+    k8s::ExtenderReader reader;
+    EG_CHECK(reader.feed(std::span(body.data(), body.size())).ok());
+    const k8s::ExtenderArgs& args = **reader.args();
+    const PodFacts pod = read_facts(*args.pod);
+    Percentiles times;
+    for (auto _ : run) times.time([&] { benchmark::DoNotOptimize(w.state.filter(args, pod)); });
+    times.report(run);
+}
+
+void write_answer(benchmark::State& run) {
+    World& w = world(static_cast<int>(run.range(0)));
+    const std::string body = filter_body(share_pod("new", 30), w.names);
+    k8s::ExtenderReader reader;
+    EG_CHECK(reader.feed(std::span(body.data(), body.size())).ok());
+    const k8s::ExtenderArgs& args = **reader.args();
+    const FilterOutcome outcome = w.state.filter(args, read_facts(*args.pod));
+    Percentiles times;
+    for (auto _ : run) {
+        times.time([&] {
+            benchmark::DoNotOptimize(k8s::write_filter_result(args, outcome.fitting, outcome.failed)
+            );
+        });
+    }
+    times.report(run);
+}
+
 void filter_loopback(benchmark::State& run) {
     World& w = world(static_cast<int>(run.range(0)));
     Loopback loopback(w);
@@ -168,7 +220,8 @@ void full_nodes_loopback(benchmark::State& run, const char* target) {
         json::array images;
         for (int i = 0; i < 28; ++i) {
             images.push_back(json::object{
-                {"names", json::array{"registry.example/some/image-" + std::to_string(i) + ":v1.2.3"}},
+                {"names",
+                 json::array{"registry.example/some/image-" + std::to_string(i) + ":v1.2.3"}},
                 {"sizeBytes", 123456789 + i}});
         }
         node.at("status").as_object()["images"] = std::move(images);
@@ -188,9 +241,15 @@ void bind_zero_latency(benchmark::State& run) {
     auto api = http::Server::start({}, [](http::Exchange& exchange) {
         static_cast<void>(exchange.read_all(1U << 20));
         if (exchange.request().path == "/version") {
-            static_cast<void>(exchange.respond(200, "application/json", R"({"major":"1","minor":"34"})"));
+            static_cast<void>(
+                exchange.respond(200, "application/json", R"({"major":"1","minor":"34"})")
+            );
         } else {
-            static_cast<void>(exchange.respond(201, "application/json", R"({"kind":"Status","apiVersion":"v1","status":"Success","code":201})"));
+            static_cast<void>(exchange.respond(
+                201,
+                "application/json",
+                R"({"kind":"Status","apiVersion":"v1","status":"Success","code":201})"
+            ));
         }
     });
     EG_CHECK(api.ok());
@@ -217,7 +276,8 @@ void bind_zero_latency(benchmark::State& run) {
         run.PauseTiming();
         api_times.time([&] {
             static_cast<void>(client->bind_pod(
-                "default", pod.name, uid_of(pod), node, {}, MonoClock::now() + Seconds(5)));
+                "default", pod.name, uid_of(pod), node, {}, MonoClock::now() + Seconds(5)
+            ));
         });
         w.state.remove_pod(uid_of(pod), MonoClock::now());
         run.ResumeTiming();
@@ -248,12 +308,16 @@ void memory_of_a_big_cluster(benchmark::State& run) {
                 EG_CHECK((*api)->load(node_with_cards_json(name, kCardsPerNode)).ok());
                 for (int p = 0; p < pods_per_node; ++p) {
                     TestPod pod = share_pod(
-                        "workload-7c9f8d6b5-" + std::to_string(i) + "-" + std::to_string(p), 20 + p % 15);
-                    pod.uid = "3c0830f4-1b2c-4908-9913-" + std::to_string(100000000 + i * 100 + p) + "abc";
+                        "workload-7c9f8d6b5-" + std::to_string(i) + "-" + std::to_string(p),
+                        20 + p % 15
+                    );
+                    pod.uid = "3c0830f4-1b2c-4908-9913-" + std::to_string(100000000 + i * 100 + p) +
+                              "abc";
                     pod.node = name;
                     pod.phase = "Running";
-                    pod.annotations = {{"nano-gpu/assume", "true"},
-                                       {"nano-gpu/container-main", std::to_string(p % kCardsPerNode)}};
+                    pod.annotations = {
+                        {"nano-gpu/assume", "true"},
+                        {"nano-gpu/container-main", std::to_string(p % kCardsPerNode)}};
                     EG_CHECK((*api)->load(pod_json(pod)).ok());
                 }
             }
@@ -287,10 +351,27 @@ void memory_of_a_big_cluster(benchmark::State& run) {
 BENCHMARK(memory_of_a_big_cluster)->Iterations(1)->Unit(benchmark::kSecond);
 BENCHMARK(filter_in_process)->Arg(100)->Arg(1000)->Arg(5000)->Unit(benchmark::kMicrosecond);
 BENCHMARK(priorities_in_process)->Arg(100)->Arg(1000)->Arg(5000)->Unit(benchmark::kMicrosecond);
-BENCHMARK(filter_loopback)->Arg(100)->Arg(1000)->Arg(5000)->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK(priorities_loopback)->Arg(100)->Arg(1000)->Arg(5000)->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK_CAPTURE(full_nodes_loopback, filter, "/scheduler/filter")->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK_CAPTURE(full_nodes_loopback, priorities, "/scheduler/priorities")->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(read_body)->Arg(5000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(ask_ledger)->Arg(5000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(write_answer)->Arg(5000)->Unit(benchmark::kMicrosecond);
+BENCHMARK(filter_loopback)
+    ->Arg(100)
+    ->Arg(1000)
+    ->Arg(5000)
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
+BENCHMARK(priorities_loopback)
+    ->Arg(100)
+    ->Arg(1000)
+    ->Arg(5000)
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(full_nodes_loopback, filter, "/scheduler/filter")
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(full_nodes_loopback, priorities, "/scheduler/priorities")
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 BENCHMARK(bind_zero_latency)->Iterations(2000)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace

@@ -1,11 +1,11 @@
 #include "scheduler/service.h"
 
-#include <unistd.h>
-
 #include <array>
 #include <atomic>
 #include <charconv>
 #include <random>
+
+#include <unistd.h>
 
 #include "base/log.h"
 #include "http/server.h"

@@ -19,7 +19,9 @@ class Service {
   public:
     // kUnavailable or kInvalid when the address, the certificates or the API configuration cannot
     // work. An API server that does not answer is no error.
-    static Result<std::unique_ptr<Service>> start(const Options& options, const k8s::Config& config);
+    static Result<std::unique_ptr<Service>> start(
+        const Options& options, const k8s::Config& config
+    );
     ~Service();  // stop()
     Service(const Service&) = delete;
     Service& operator=(const Service&) = delete;

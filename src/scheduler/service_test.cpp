@@ -1,21 +1,17 @@
-// A whole replica: start-up, readiness, leadership and fail-over, an API server that is away, and
-// the real process under SIGTERM.
+// A whole replica: routes, start-up, readiness, leadership and fail-over, an API server that is
+// away, an orderly stop.
 #include "scheduler/service.h"
 
-#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/files.h"
 #include "k8s/client.h"
 #include "k8s/lease.h"
-#include "scheduler/app.h"
-#include "scheduler/test_cluster.h"
+#include "scheduler/cluster_for_test.h"
 
 namespace egpu::scheduler {
 namespace {
@@ -36,8 +32,12 @@ http::ClientOptions client_options(const std::string& address) {
     return options;
 }
 
-http::Response ask(const std::string& address, std::string_view method, std::string_view path,
-                   const std::string& body = "") {
+http::Response ask(
+    const std::string& address,
+    std::string_view method,
+    std::string_view path,
+    const std::string& body = ""
+) {
     auto client = http::Client::open(client_options(address));
     EG_CHECK(client.ok());
     http::Request request;
@@ -83,12 +83,48 @@ TEST(Routes, BodiesOverTheLimitAreAnsweredInForm) {
     cluster.start(options);
     TestPod pod = share_pod("p", 10);
     pod.annotations["note"] = std::string(100U << 10, 'x');
-    const http::Response response = cluster.request("POST", "/scheduler/filter", filter_body(pod, {"n1"}));
+    const http::Response response =
+        cluster.request("POST", "/scheduler/filter", filter_body(pod, {"n1"}));
     EXPECT_TRUE(response.status == 413 || response.status == 200) << response.status;
     if (response.status == 200) {
         EXPECT_NE(json::get_string(*json::parse(response.body), {"Error"}), "");
     }
     EXPECT_THAT(cluster.filter(share_pod("q", 10), {"n1"}), ElementsAre("n1"));
+}
+
+TEST(Tls, ServedAndClientCertificatesRequiredWhenAsked) {
+    TestCluster cluster;
+    cluster.add_node("n1", 100);
+    std::string pattern = (std::filesystem::temp_directory_path() / "egpu-tls-XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    const auto files = testing::make_tls_files(pattern);
+    if (!files) GTEST_SKIP() << files.error().message;
+    Options options = quick_options();
+    options.tls_cert = files->cert_file;
+    options.tls_key = files->key_file;
+    options.tls_client_ca = files->ca_file;
+    auto service = Service::start(options, cluster.config());
+    ASSERT_TRUE(service.ok()) << service.error().message;
+    http::ClientOptions client_options;
+    client_options.base_url = "https://" + (*service)->address();
+    client_options.tls.ca_file = files->ca_file;
+    const auto version = [&] {
+        auto client = http::Client::open(client_options);
+        EXPECT_TRUE(client.ok());
+        http::Request request;
+        request.target = "/version";
+        return (*client)->call(request, MonoClock::now() + Seconds(5));
+    };
+    EXPECT_FALSE(version().ok());  // without a certificate: anyone could bind any pod
+    service->reset();
+    options.tls_client_ca.clear();
+    service = Service::start(options, cluster.config());
+    ASSERT_TRUE(service.ok()) << service.error().message;
+    client_options.base_url = "https://" + (*service)->address();
+    const auto answer = version();
+    ASSERT_TRUE(answer.ok()) << answer.error().message;
+    EXPECT_EQ(answer->status, 200);
+    std::filesystem::remove_all(pattern);
 }
 
 TEST(ApiServerAway, AnswersInFormFromTheFirstMoment) {
@@ -100,10 +136,14 @@ TEST(ApiServerAway, AnswersInFormFromTheFirstMoment) {
     const std::string address = (*service)->address();
     const TestPod pod = share_pod("p", 10);
     EXPECT_TRUE(eventually([&] {
-        const auto answer = json::parse(ask(address, "POST", "/scheduler/filter", filter_body(pod, {"n1"})).body);
-        return answer.ok() && std::string(json::get_string(*answer, {"Error"})).find("API server:") != std::string::npos;
+        const auto answer =
+            json::parse(ask(address, "POST", "/scheduler/filter", filter_body(pod, {"n1"})).body);
+        return answer.ok() &&
+               std::string(json::get_string(*answer, {"Error"})).find("API server:") !=
+                   std::string::npos;
     }));
-    const auto bound = json::parse(ask(address, "POST", "/scheduler/bind", bind_body(pod, "n1")).body);
+    const auto bound =
+        json::parse(ask(address, "POST", "/scheduler/bind", bind_body(pod, "n1")).body);
     EXPECT_THAT(std::string(json::get_string(*bound, {"Error"})), HasSubstr("API server"));
     const http::Response ready = ask(address, "GET", "/readyz");
     EXPECT_EQ(ready.status, 503);
@@ -125,6 +165,9 @@ TEST(ApiServerAway, LosingItLaterKeepsAnsweringAndFreesNothing) {
     const TestPod next = share_pod("next", 60);
     EXPECT_THAT(cluster.filter(next, {"n1"}), IsEmpty());
     EXPECT_NE(cluster.bind(next, "n1"), "");
+    EXPECT_TRUE(eventually([&] {
+        return cluster.request("GET", "/readyz").body.find("API server:") != std::string::npos;
+    }));
     ASSERT_TRUE(cluster.api().remove({"pods", "default", "p"}, 0).ok());
     cluster.api().faults().expire_history();
     ASSERT_TRUE(cluster.api().faults().set_mode(testing::ServerMode::kOnline).ok());
@@ -146,9 +189,30 @@ TEST(WatchTrouble, BrokenAndExpiredWatchesConverge) {
         cluster.add_pod(pod);
         ASSERT_EQ(cluster.bind(pod, "n1"), "") << i;
         ASSERT_TRUE(cluster.api().remove({"pods", "default", pod.name}, 0).ok());
-        ASSERT_TRUE(eventually([&] { return cluster.used("n1") == std::vector<int>{0}; }, Seconds(20))) << i;
+        ASSERT_TRUE(
+            eventually([&] { return cluster.used("n1") == std::vector<int>{0}; }, Seconds(20))
+        ) << i;
     }
     EXPECT_THAT(cluster.state().check_invariants(), IsEmpty());
+}
+
+TEST(WatchTrouble, BadCardAnnotationsGetOneEventAndTheNodeStaysUsable) {
+    TestCluster cluster;
+    cluster.add_node("n1", 100);
+    cluster.start();
+    json::value node = node_json("n1", 200);
+    node.at("metadata").as_object()["annotations"] = json::object{{"edge-gpu.io/cards", "[1,2"}};
+    for (int i = 0; i < 3; ++i) {
+        node.at("metadata").as_object()["labels"] = json::object{{"n", std::to_string(i)}};
+        ASSERT_TRUE(cluster.api().load(node).ok());
+    }
+    ASSERT_TRUE(eventually([&] { return cluster.used("n1").size() == 2; }));
+    EXPECT_TRUE(eventually([&] {
+        for (const auto& event : cluster.api().list("events")) {
+            if (json::get_string(event, {"reason"}) == "CardsNotBelieved") return true;
+        }
+        return false;
+    }));
 }
 
 TEST(WatchTrouble, NodesNotReadyKeepTheirShares) {
@@ -175,9 +239,10 @@ TEST(NanoGpuState, PlacementsOfNanoGpuAreRead) {
     TestPod pod = share_pod("old", 60);
     pod.containers.push_back({.name = "plain"});
     pod.node = "n1";
-    pod.annotations = {{"nano-gpu/assume", "true"},
-                       {"nano-gpu/container-main", "2"},
-                       {"nano-gpu/container-plain", "-1"}};
+    pod.annotations = {
+        {"nano-gpu/assume", "true"},
+        {"nano-gpu/container-main", "2"},
+        {"nano-gpu/container-plain", "-1"}};
     cluster.add_pod(pod);
     cluster.start();
     EXPECT_THAT(cluster.used("n1"), ElementsAre(0, 0, 60, 0));
@@ -200,15 +265,19 @@ TEST(Leadership, OneWriterAndQuickHandOver) {
     }));
     const TestPod pod = share_pod("b", 60);
     cluster.add_pod_and_wait(pod);
-    const auto refused = json::parse(ask(address, "POST", "/scheduler/bind", bind_body(pod, "n1")).body);
+    const auto refused =
+        json::parse(ask(address, "POST", "/scheduler/bind", bind_body(pod, "n1")).body);
     EXPECT_THAT(std::string(json::get_string(*refused, {"Error"})), HasSubstr("not the leader"));
     cluster.stop_service();  // an orderly stop gives the lease back
     const TimePoint start = MonoClock::now();
     EXPECT_TRUE(eventually([&] { return (*second)->ready(); }, Seconds(3)));
     EXPECT_LT(MonoClock::now() - start, Seconds(3));
     // What the first leader bound is in the second one's ledger.
-    const auto full = json::parse(ask(address, "POST", "/scheduler/bind", bind_body(pod, "n1")).body);
-    EXPECT_THAT(std::string(json::get_string(*full, {"Error"})), HasSubstr("no card with 60 percent free"));
+    const auto full =
+        json::parse(ask(address, "POST", "/scheduler/bind", bind_body(pod, "n1")).body);
+    EXPECT_THAT(
+        std::string(json::get_string(*full, {"Error"})), HasSubstr("no card with 60 percent free")
+    );
 }
 
 TEST(Leadership, ADeadLeadersLeaseIsTakenWithinThreeSeconds) {
@@ -274,80 +343,6 @@ TEST(Shutdown, BindsInFlightFinish) {
     EXPECT_EQ(error, "");
     EXPECT_EQ(cluster.node_of("p"), "n1");
     EXPECT_FALSE(cluster.service().ready());
-}
-
-// The real main function in a child process. `environment` and flags as nano-gpu's Deployment has
-// them.
-class Process : public ::testing::Test {
-  protected:
-    void SetUp() override {
-        std::string pattern = (std::filesystem::temp_directory_path() / "egpu-scheduler-XXXXXX").string();
-        ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-        folder = pattern;
-    }
-    void TearDown() override { std::filesystem::remove_all(folder); }
-    pid_t spawn(std::vector<std::string> arguments) {
-        const pid_t child = fork();
-        if (child != 0) return child;
-        arguments.insert(arguments.begin(), "nano-gpu-scheduler");
-        std::vector<char*> argv;
-        for (auto& argument : arguments) argv.push_back(argument.data());
-        argv.push_back(nullptr);
-        if (std::freopen((folder / "out").c_str(), "w", stdout) == nullptr) _exit(90);
-        if (std::freopen((folder / "err").c_str(), "w", stderr) == nullptr) _exit(91);
-        const int status = run_scheduler(static_cast<int>(argv.size()) - 1, argv.data());
-        std::fflush(nullptr);
-        _exit(status);
-    }
-    static int wait_for(pid_t child, Duration limit) {
-        int status = -1;
-        const bool ended = eventually([&] { return waitpid(child, &status, WNOHANG) == child; }, limit);
-        if (!ended) {
-            kill(child, SIGKILL);
-            waitpid(child, &status, 0);
-            return -1;
-        }
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    }
-    std::filesystem::path folder;
-};
-
-TEST_F(Process, WrongFlagsEndWithStatusTwoAndOneSentence) {
-    EXPECT_EQ(wait_for(spawn({"-priority", "fastest"}), Seconds(10)), 2);
-    EXPECT_THAT(*read_file(folder / "err"), HasSubstr("--priority: \"fastest\" is not a policy"));
-    EXPECT_EQ(wait_for(spawn({"--nonsense"}), Seconds(10)), 2);
-    EXPECT_EQ(wait_for(spawn({"--help"}), Seconds(10)), 0);
-    EXPECT_EQ(wait_for(spawn({"--print-config", "-priority", "spread"}), Seconds(10)), 0);
-    EXPECT_THAT(*read_file(folder / "out"), HasSubstr("policy: \"spread\""));
-    EXPECT_EQ(wait_for(spawn({"--kubeconfig", "/no/such/file"}), Seconds(10)), 1);
-    EXPECT_THAT(*read_file(folder / "err"), HasSubstr("/no/such/file"));
-}
-
-TEST_F(Process, NanoGpuDefect_D24_SigtermEndsIt) {
-    // The child is forked before this process has threads; its API server never answers, which is
-    // no reason not to serve and not to stop.
-    const std::string kubeconfig = (folder / "config").string();
-    ASSERT_TRUE(write_file_atomically(kubeconfig, R"(apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "http://127.0.0.1:9"}}]
-users: [{name: u, user: {}}]
-contexts: [{name: x, context: {cluster: c, user: u}}]
-current-context: x
-)").ok());
-    const int port = 20000 + getpid() % 20000;
-    setenv("KUBECONFIG", kubeconfig.c_str(), 1);
-    setenv("PORT", std::to_string(port).c_str(), 1);
-    setenv("THREADNESS", "2", 1);
-    const pid_t child = spawn({"-priority", "binpack", "--v", "2"});
-    unsetenv("KUBECONFIG");
-    unsetenv("PORT");
-    unsetenv("THREADNESS");
-    const std::string address = "127.0.0.1:" + std::to_string(port);
-    ASSERT_TRUE(eventually([&] { return ask(address, "GET", "/healthz").status == 200; }));
-    EXPECT_EQ(ask(address, "GET", "/readyz").status, 503);
-    kill(child, SIGTERM);
-    EXPECT_EQ(wait_for(child, Seconds(5)), 0);
-    EXPECT_EQ(ask(address, "GET", "/healthz").status, 0);  // nobody listens any more
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ namespace egpu::scheduler {
 struct StateOptions {
     core::LedgerOptions ledger;
     Duration reservation_ttl = Seconds(30);  // of a bind whose outcome is not known
-    Duration confirm_after = Seconds(3);     // a bound pod that no watch showed by then is looked up
+    Duration confirm_after = Seconds(3);  // a bound pod that no watch showed by then is looked up
 };
 
 // What filter says about each candidate, by position in args.nodes.

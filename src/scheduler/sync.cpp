@@ -30,6 +30,7 @@ Sync::Sync(State& state, k8s::Client client, k8s::EventRecorder* events)
     on_nodes.on_upsert = [this](const json::value& object) { on_node(object); };
     on_nodes.on_delete = [this](std::string_view key, std::string_view, const json::value*) {
         state_.remove_node(key);
+        node_problems_.erase(std::string(key));
     };
     nodes_ = std::make_unique<k8s::Reflector>(client_, nodes, std::move(on_nodes));
 
@@ -79,24 +80,37 @@ void Sync::on_node(const json::value& object) {
         return;
     }
     const NodeCards cards = read_node_cards(*node);
-    if (!cards.problem.empty()) {
-        log::warn(
-            "annotation edge-gpu.io/cards not believed, counting allocatable units instead",
-            {{"node", node->meta.name}, {"error", cards.problem}});
-        if (events_ != nullptr) {
-            events_->record(
-                k8s::reference_to_node(node->meta.name), k8s::EventType::kWarning, "CardsNotBelieved",
-                "annotation edge-gpu.io/cards: " + cards.problem);
-        }
-    }
+    note_problem(node->meta.name, cards.problem);
     const bool has_gpu_fields = !cards.empty() || !node->percent_capacity.empty() ||
-                                !node->percent_allocatable.empty() || !node->whole_capacity.empty() ||
-                                !node->whole_allocatable.empty();
+                                !node->percent_allocatable.empty() ||
+                                !node->whole_capacity.empty() || !node->whole_allocatable.empty();
     if (has_gpu_fields) {
         state_.upsert_node(node->meta.name, cards.inventory);
     } else {
         state_.remove_node(node->meta.name);  // its pods stay accounted for
     }
+}
+
+// Once for each text: nodes are updated every few seconds.
+void Sync::note_problem(const std::string& node, const std::string& problem) {
+    if (problem.empty()) {
+        node_problems_.erase(node);
+        return;
+    }
+    std::string& noted = node_problems_[node];
+    if (noted == problem) return;
+    noted = problem;
+    log::warn(
+        "annotation edge-gpu.io/cards not believed, counting allocatable units instead",
+        {{"node", node}, {"error", problem}}
+    );
+    if (events_ == nullptr) return;
+    events_->record(
+        k8s::reference_to_node(node),
+        k8s::EventType::kWarning,
+        "CardsNotBelieved",
+        "annotation edge-gpu.io/cards: " + problem
+    );
 }
 
 void Sync::on_pod(const json::value& object) {
@@ -124,7 +138,8 @@ void Sync::report(const PodFacts& pod) {
     count.add();
     log::warn(
         "placement annotations not believed",
-        {{"pod", pod.key()}, {"node", pod.node}, {"error", pod.placement_error}});
+        {{"pod", pod.key()}, {"node", pod.node}, {"error", pod.placement_error}}
+    );
     if (events_ == nullptr) return;
     k8s::ObjectReference about;
     about.kind = "Pod";
@@ -132,13 +147,16 @@ void Sync::report(const PodFacts& pod) {
     about.name = pod.name;
     about.uid = pod.uid;
     events_->record(
-        about, k8s::EventType::kWarning, "PlacementNotBelieved",
-        pod.placement_error + "; its share is accounted for on whatever cards have room");
+        about,
+        k8s::EventType::kWarning,
+        "PlacementNotBelieved",
+        pod.placement_error + "; its share is accounted for on whatever cards have room"
+    );
 }
 
 Status Sync::read_pods_now(TimePoint deadline, const StopToken& stop) {
-    const std::string first = std::string(kPods) +
-                              "?fieldSelector=" + http::percent_encode(kLivePods) + "&limit=500";
+    const std::string first =
+        std::string(kPods) + "?fieldSelector=" + http::percent_encode(kLivePods) + "&limit=500";
     std::string path = first;
     for (;;) {
         k8s::Call call{deadline};

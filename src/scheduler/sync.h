@@ -4,8 +4,10 @@
 // NotReady node, or because a list failed.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -40,6 +42,7 @@ class Sync {
   private:
     void on_pod(const json::value& object);
     void on_node(const json::value& object);
+    void note_problem(const std::string& node, const std::string& problem);
     void report(const PodFacts& pod);
     void housekeeping();
     void look_up(const UnconfirmedPod& pod);
@@ -51,6 +54,7 @@ class Sync {
     std::unique_ptr<k8s::Reflector> pods_;
     StopSource stop_;
     std::thread housekeeper_;
+    std::map<std::string, std::string> node_problems_;  // the nodes' reflector's own
     std::mutex reported_mutex_;
     std::set<std::string> reported_;  // UIDs with an Event about their annotations
 };

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <system_error>
@@ -27,8 +28,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Unix socket paths end at 107 bytes; the longest of ours needs 64 below the folder.
-constexpr std::size_t kLongestFolder = 43;
+// Unix socket paths end at 107 bytes: what is left for a kubelet's root beside its sockets' names.
+constexpr std::size_t kLongestRoot = 48;
 constexpr Duration kStopGrace = Seconds(5);
 
 // A port that was free a moment ago: restarts have to come back on the same one, so the kernel's
@@ -95,20 +96,25 @@ Cluster::~Cluster() {
 }
 
 Status Cluster::make_folder() {
+    std::size_t longest_name = 0;
+    for (const NodeSpec& node : options_.nodes) {
+        longest_name = std::max(longest_name, node.name.size());
+    }
+    const std::size_t longest = kLongestRoot - std::min(kLongestRoot, longest_name + 1);
     folder_ = options_.folder;
     if (folder_.empty()) {
         const char* base = ::getenv("TMPDIR");
         std::string pattern = base != nullptr && *base != '\0' ? base : "/tmp";
         pattern += "/edge-gpu-XXXXXX";
-        if (pattern.size() > kLongestFolder) pattern = "/tmp/edge-gpu-XXXXXX";
+        if (pattern.size() > longest) pattern = "/tmp/edge-gpu-XXXXXX";
         if (::mkdtemp(pattern.data()) == nullptr) return errno_error("make " + pattern, errno);
         folder_ = pattern;
     } else {
-        if (folder_.string().size() > kLongestFolder) {
+        if (folder_.string().size() > longest) {
             return Error{
                 ErrorCode::kInvalid,
                 "the path of the folder " + folder_.string() + " is too long for unix sockets; use one of " +
-                    std::to_string(kLongestFolder) + " characters at most"};
+                    std::to_string(longest) + " characters at most"};
         }
         EG_TRY_VOID(make_directories(folder_, 0700));
     }
@@ -151,7 +157,7 @@ Status Cluster::make_node(const NodeSpec& spec, int number) {
     EG_TRY(node->metrics_port_, pick_port());
 
     testing::KubeletOptions kubelet;
-    kubelet.root = folder / "kubelet";
+    kubelet.root = folder;
     kubelet.dialect = spec.dialect;
     kubelet.sources_ready = options_.kubelet_sources_ready;
     kubelet.seed = options_.seed + static_cast<std::uint64_t>(number);
@@ -272,7 +278,7 @@ Status Cluster::start_agent(SimulatedNode& node) {
     process.executable = options_.executable;
     process.arguments = {"agent",          "--node-name",    node.spec_.name,
                          "--kubeconfig",   kubeconfig().string(),
-                         "--kubelet-root", (folder_ / node.spec_.name / "kubelet").string(),
+                         "--kubelet-root", (folder_ / node.spec_.name).string(),
                          "--state-dir",    node.state_folder_.string(),
                          "--nvml-library", options_.nvml_library.string(),
                          "--listen",       "127.0.0.1:" + std::to_string(node.metrics_port_),

@@ -95,6 +95,8 @@ class Cluster {
 
     // Ends the processes (SIGTERM, then SIGKILL) and removes the folder.
     void stop();
+    // The folder stays, to find out what went wrong.
+    void keep_folder() { options_.keep_folder = true; }
 
     testing::ApiServer& api() { return *api_; }
     const testing::ApiServer& api() const { return *api_; }

@@ -32,16 +32,19 @@ std::vector<NodeSpec> demo_nodes() {
         {"dc-h100", "h100", testing::Dialect::k1_34, {{kLabelSite, "data-centre"}}}};
 }
 
-// A closed terminal ends the demo in order, too.
-void hang_up_as_terminate() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGHUP);
-    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    std::thread([set] {
+// SIGTERM, SIGINT and, because a closed terminal has to end the demo in order, too, SIGHUP. Every
+// thread must have all of them blocked: any one that has not would take the default action.
+StopToken stop_on_all_signals() {
+    sigset_t hang_up;
+    sigemptyset(&hang_up);
+    sigaddset(&hang_up, SIGHUP);
+    ::pthread_sigmask(SIG_BLOCK, &hang_up, nullptr);
+    const StopToken stop = stop_on_signals();
+    std::thread([hang_up] {
         int number = 0;
-        if (::sigwait(&set, &number) == 0) ::kill(::getpid(), SIGTERM);
+        if (::sigwait(&hang_up, &number) == 0) ::kill(::getpid(), SIGTERM);
     }).detach();
+    return stop;
 }
 
 TableStyle style_of_terminal() {
@@ -183,8 +186,7 @@ int run_demo(int argc, char** argv) {
         print(options->help);
         return 0;
     }
-    hang_up_as_terminate();
-    const StopToken stop = stop_on_signals();
+    const StopToken stop = stop_on_all_signals();
     // The embedded peers would write into the table.
     log::configure("demo", log::Level::kError, log::Format::kLogfmt);
 

@@ -102,7 +102,8 @@ TEST_F(DemoTest, CtrlCWhileStartingLeavesNothing) {
 TEST_F(DemoTest, ChildrenDieWithADemoThatIsKilled) {
     auto process = sim::Process::start(background());
     ASSERT_TRUE(process.ok());
-    ASSERT_TRUE(wait_until([&] { return processes_with(folder_.path()).size() >= 5; }, Seconds(60)));
+    ASSERT_TRUE(wait_until([&] { return processes_with(folder_.path()).size() >= 5; }, Seconds(60)))
+        << printed();
     process->kill();
     EXPECT_TRUE(wait_until([&] { return processes_with(folder_.path()).empty(); }, Seconds(10)));
     EXPECT_THAT(processes_with(folder_.path()), IsEmpty());

@@ -3,6 +3,7 @@
 // percent, no container without its placement, and once nothing moves, no leaked share.
 //
 // EDGE_GPU_KILLS: how many (default 200). EDGE_GPU_SEED: replays the decisions of a run.
+// EDGE_GPU_KEEP: the cluster's folder (logs, state files, checkpoints) is kept after a failure.
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <time.h>
@@ -164,6 +165,13 @@ class KillTest : public ::testing::Test {
 
     void TearDown() override {
         if (cluster_ && HasFailure()) {
+            if (::getenv("EDGE_GPU_KEEP") != nullptr) {
+                cluster_->keep_folder();
+                std::cout << "kept: " << cluster_->folder().string() << "\n";
+                for (const json::value& pod : cluster_->api().list("pods")) {
+                    std::cout << json::to_text(pod) << "\n";
+                }
+            }
             std::cout << "scheduler:\n" << sim::tail_of(cluster_->log_folder() / "scheduler.log", 15);
             for (const auto& node : cluster_->nodes()) {
                 const std::string name = node->spec().name;

@@ -1,4 +1,4 @@
-#include "scheduler/test_objects.h"
+#include "scheduler/objects_for_test.h"
 
 namespace egpu::scheduler {
 
@@ -78,9 +78,8 @@ json::value node_with_cards_json(std::string_view name, int cards, std::string_v
 
 std::string filter_body(const TestPod& pod, const std::vector<std::string>& nodes) {
     json::array names(nodes.begin(), nodes.end());
-    return json::to_text(
-        json::object{{"Pod", pod_json(pod)}, {"Nodes", nullptr}, {"NodeNames", std::move(names)}}
-    );
+    return json::to_text(json::object{
+        {"Pod", pod_json(pod)}, {"Nodes", nullptr}, {"NodeNames", std::move(names)}});
 }
 
 std::string filter_body_with_nodes(const TestPod& pod, const std::vector<json::value>& nodes) {
@@ -93,7 +92,8 @@ std::string filter_body_with_nodes(const TestPod& pod, const std::vector<json::v
 
 std::string bind_body(const TestPod& pod, std::string_view node) {
     return json::to_text(json::object{
-        {"PodName", pod.name}, {"PodNamespace", "default"}, {"PodUID", uid_of(pod)}, {"Node", node}});
+        {"PodName", pod.name}, {"PodNamespace", "default"}, {"PodUID", uid_of(pod)}, {"Node", node}}
+    );
 }
 
 Options quick_options() {

@@ -10,9 +10,9 @@
 #include "base/json.h"
 #include "http/client.h"
 #include "k8s/kubeconfig.h"
+#include "scheduler/objects_for_test.h"
 #include "scheduler/service.h"
 #include "scheduler/state.h"
-#include "scheduler/test_objects.h"
 #include "testing/apiserver/api_server.h"
 
 namespace egpu::scheduler {
@@ -36,7 +36,9 @@ class TestCluster {
 
     // One call of kube-scheduler; the answer's body. Aborts the test on any status but 200.
     json::value call(std::string_view verb, const std::string& body);
-    http::Response request(std::string_view method, std::string_view path, const std::string& body = "");
+    http::Response request(
+        std::string_view method, std::string_view path, const std::string& body = ""
+    );
     std::vector<std::string> filter(const TestPod& pod, const std::vector<std::string>& nodes);
     std::string bind(const TestPod& pod, std::string_view node);  // the Error, "" is success
     // filter, then bind to the first node that fits; the node, or "" with the reason in last_error.

@@ -50,7 +50,9 @@ json::value pod_json(const TestPod& pod);
 // `percent`: capacity and allocatable of nano-gpu/gpu-percent.
 json::value node_json(std::string_view name, int percent);
 // With the annotation edge-gpu.io/cards: `cards` cards GPU-<node>-0…
-json::value node_with_cards_json(std::string_view name, int cards, std::string_view model = "Tesla T4");
+json::value node_with_cards_json(
+    std::string_view name, int cards, std::string_view model = "Tesla T4"
+);
 
 // Bodies as kube-scheduler writes them.
 std::string filter_body(const TestPod& pod, const std::vector<std::string>& nodes);

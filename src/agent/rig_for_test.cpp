@@ -1,4 +1,4 @@
-#include "agent/agent_rig.h"
+#include "agent/rig_for_test.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -19,7 +19,9 @@ bool eventually(const std::function<bool()>& done, Duration timeout) {
 }
 
 AgentRig::AgentRig(
-    testing::Dialect dialect, const std::string& profile, std::function<void(testing::KubeletOptions&)> change
+    testing::Dialect dialect,
+    const std::string& profile,
+    std::function<void(testing::KubeletOptions&)> change
 ) {
     char pattern[] = "/tmp/egpu-XXXXXX";  // short, for socket paths
     folder_ = ::mkdtemp(pattern);
@@ -42,7 +44,8 @@ AgentRig::AgentRig(
     timing.reconcile.settle = Millis(150);
     timing.reconcile.quiet = Millis(30);
     timing.reconcile.fallback = Millis(500);
-    timing.wait_for_cards = Seconds(5);  // sanitizers are slow; the tests of a late driver set their own
+    timing.wait_for_cards =
+        Seconds(5);  // sanitizers are slow; the tests of a late driver set their own
     timing.health.quiet_after_failure = Millis(200);
     timing.health.quiet_after_reset = Millis(200);
     timing.health.quiet_without_action = Millis(200);
@@ -82,15 +85,20 @@ bool AgentRig::start_agent(bool with_api) {
     return true;
 }
 
-bool AgentRig::up(bool with_api) {
+bool AgentRig::up_without_agent() {
     auto api = testing::ApiServer::start();
     EXPECT_TRUE(api);
     if (!api) return false;
     api_ = std::move(*api);
     EXPECT_TRUE(api_->write_kubeconfig(folder_ / "kubeconfig"));
     EXPECT_TRUE(api_->create(R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"edge-1"}})"));
-    EXPECT_TRUE(kubelet_->start());
-    if (!start_agent(with_api)) return false;
+    const Status started = kubelet_->start();
+    EXPECT_TRUE(started);
+    return started.ok();
+}
+
+bool AgentRig::up(bool with_api) {
+    if (!up_without_agent() || !start_agent(with_api)) return false;
     const auto count = static_cast<std::int64_t>(cards_.size());
     const bool offered = kubelet_->wait_allocatable(kPercent, 100 * count, Seconds(20)) &&
                          kubelet_->wait_allocatable(kWhole, count, Seconds(20));
@@ -110,13 +118,17 @@ RigPod AgentRig::create(const std::string& name, const std::vector<RigContainer>
         if (c.percent > 0) limits[kPercent] = std::to_string(c.percent);
         if (c.whole > 0) limits[kWhole] = std::to_string(c.whole);
         json::object container{
-            {"name", c.name}, {"image", "app"}, {"resources", json::object{{"limits", std::move(limits)}}}};
+            {"name", c.name},
+            {"image", "app"},
+            {"resources", json::object{{"limits", std::move(limits)}}}};
         if (c.kind == testing::ContainerKind::kSidecar) container["restartPolicy"] = "Always";
         (c.kind == testing::ContainerKind::kApp ? app : init).push_back(std::move(container));
         if (c.cards.empty()) continue;
         core::ContainerPlacement placed{c.name, {}};
         for (const int card : c.cards) {
-            placed.cards.push_back({uuid(card), card, c.whole > 0 ? 100 : std::min(c.percent, 100), 0});
+            placed.cards.push_back(
+                {uuid(card), card, c.whole > 0 ? 100 : std::min(c.percent, 100), 0}
+            );
         }
         placement.containers.push_back(std::move(placed));
     }
@@ -164,12 +176,23 @@ void AgentRig::remove(const RigPod& pod) {
 
 void AgentRig::set_phase(const RigPod& pod, const std::string& phase) {
     EXPECT_TRUE(api_->patch(
-        {"pods", "default", pod.name}, json::object{{"status", json::object{{"phase", phase}}}}, "status"));
+        {"pods", "default", pod.name},
+        json::object{{"status", json::object{{"phase", phase}}}},
+        "status"
+    ));
 }
 
 bool AgentRig::running(const RigPod& pod) {
     return kubelet_->wait_pod(
-        pod.uid, [](const testing::PodStatus& s) { return s.phase == testing::PodPhase::kRunning; }, Seconds(15));
+        pod.uid,
+        [](const testing::PodStatus& s) {
+            return s.phase == testing::PodPhase::kRunning &&
+                   std::none_of(s.containers.begin(), s.containers.end(), [](const auto& c) {
+                       return c.state == testing::ContainerState::kWaiting;
+                   });
+        },
+        Seconds(15)
+    );
 }
 
 std::vector<int> AgentRig::given(const RigPod& pod, const std::string& container) {

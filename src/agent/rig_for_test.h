@@ -1,5 +1,6 @@
-// One node for tests: simulated cards, an embedded kubelet, an embedded API server and a real agent. Pods are created and
-// bound at the API server (with or without a placement, as a scheduler would) and handed to the kubelet.
+// One node for tests: simulated cards, an embedded kubelet, an embedded API server and a real
+// agent. Pods are created and bound at the API server (with or without a placement, as a scheduler
+// would) and handed to the kubelet.
 #pragma once
 
 #include <filesystem>
@@ -41,11 +42,14 @@ class AgentRig {
     static constexpr const char* kWhole = "nvidia.com/gpu";
 
     explicit AgentRig(
-        testing::Dialect dialect = testing::Dialect::k1_34, const std::string& profile = "a10",
+        testing::Dialect dialect = testing::Dialect::k1_34,
+        const std::string& profile = "a10",
         std::function<void(testing::KubeletOptions&)> change = {}
     );
     ~AgentRig();
 
+    // Everything but the agent.
+    bool up_without_agent();
     // Starts everything; false (with a failure recorded) when it does not come up.
     bool up(bool with_api = true);
     bool start_agent(bool with_api = true);
@@ -58,6 +62,7 @@ class AgentRig {
     void remove(const RigPod& pod);
     void set_phase(const RigPod& pod, const std::string& phase);
 
+    // Waits for it: all app containers run, the init containers have.
     bool running(const RigPod& pod);
     // Indexes of the cards in the container's environment, sorted; empty when it was given none.
     std::vector<int> given(const RigPod& pod, const std::string& container);

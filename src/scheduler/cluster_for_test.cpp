@@ -1,4 +1,4 @@
-#include "scheduler/test_cluster.h"
+#include "scheduler/cluster_for_test.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,84 @@
+// What State tells about itself: copies for /status, the CLI, tests and a scrape.
+#include "base/metrics.h"
+#include "scheduler/state.h"
+
+namespace egpu::scheduler {
+
+std::vector<std::string> State::node_names() const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.node_names();
+}
+
+std::optional<core::NodeInfo> State::node(std::string_view name) const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.node(name);
+}
+
+std::optional<core::PodInfo> State::pod(std::string_view uid) const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.pod(uid);
+}
+
+std::vector<core::ReservationInfo> State::reservations() const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.reservations();
+}
+
+core::LedgerTotals State::totals() const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.totals();
+}
+
+std::size_t State::pending_count() const {
+    const std::lock_guard lock(mutex_);
+    return pending_.size();
+}
+
+std::vector<std::string> State::check_invariants() const {
+    const std::lock_guard lock(mutex_);
+    return ledger_.check_invariants();
+}
+
+void State::publish_gauges() const {
+    const core::LedgerTotals totals = this->totals();
+    const auto gauge = [](const char* name, const char* help, double value) {
+        metrics::gauge(name, help).set(value);
+    };
+    gauge("edge_gpu_scheduler_nodes", "GPU nodes known.", static_cast<double>(totals.nodes));
+    gauge("edge_gpu_scheduler_cards", "Cards known.", static_cast<double>(totals.cards));
+    gauge(
+        "edge_gpu_scheduler_cards_healthy",
+        "Healthy cards.",
+        static_cast<double>(totals.healthy_cards)
+    );
+    gauge(
+        "edge_gpu_scheduler_cards_empty",
+        "Healthy cards that nobody holds.",
+        static_cast<double>(totals.empty_cards)
+    );
+    gauge(
+        "edge_gpu_scheduler_pods", "Bound pods that hold cards.", static_cast<double>(totals.pods)
+    );
+    gauge(
+        "edge_gpu_scheduler_pods_pending",
+        "Unassigned GPU pods.",
+        static_cast<double>(pending_count())
+    );
+    gauge(
+        "edge_gpu_scheduler_pods_unplaced",
+        "Bound pods without a valid placement.",
+        static_cast<double>(totals.unplaced_pods)
+    );
+    gauge(
+        "edge_gpu_scheduler_reservations",
+        "Binds in flight or in doubt.",
+        static_cast<double>(totals.reservations)
+    );
+    gauge(
+        "edge_gpu_scheduler_used_percent",
+        "Percent used, summed over all cards.",
+        static_cast<double>(totals.used_percent)
+    );
+}
+
+}  // namespace egpu::scheduler
