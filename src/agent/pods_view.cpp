@@ -119,12 +119,13 @@ void PodsView::stop() {
     if (reflector_) reflector_->stop();
 }
 
-void PodsView::upsert(const k8s::Pod& pod) {
+void PodsView::upsert(const k8s::Pod& pod, bool watched) {
     if (pod.node_name != node_name_ || pod.meta.uid.empty()) return;
     auto next = std::make_shared<const NodePod>(node_pod(pod));
     {
         const std::lock_guard lock(mutex_);
         Entry& entry = pods_[next->api_uid];
+        entry.watched = entry.watched || watched;
         if (entry.pod && *entry.pod == *next) return;
         if (!entry.pod) entry.order = ++next_order_;
         entry.pod = next;
@@ -211,29 +212,37 @@ Result<NodePodPtr> PodsView::fetch(std::string_view ns, std::string_view name, T
         }
     }
     if (!pod) return pod.error();
-    upsert(*pod);
+    upsert(*pod, false);
     return std::make_shared<const NodePod>(node_pod(*pod));
 }
 
 PodFate PodsView::fate(
     std::string_view uid, std::string_view ns, std::string_view name, TimePoint deadline
 ) {
-    if (const NodePodPtr pod = by_uid(uid))
-        return pod->terminal ? PodFate::kTerminal : PodFate::kHere;
+    const NodePodPtr known = by_uid(uid);
+    bool watched = false;
     {
         const std::lock_guard lock(mutex_);
-        if (std::find(gone_.begin(), gone_.end(), uid) != gone_.end()) return PodFate::kGone;
+        if (!known && std::find(gone_.begin(), gone_.end(), uid) != gone_.end())
+            return PodFate::kGone;
+        const auto found = known ? pods_.find(known->api_uid) : pods_.end();
+        watched = found != pods_.end() && found->second.watched;
     }
+    if (known && (watched || known->terminal))
+        return known->terminal ? PodFate::kTerminal : PodFate::kHere;
     if (!connected() || uid.empty()) return PodFate::kUnknown;
+    if (known) {
+        ns = known->ns;
+        name = known->name;
+    }
     if (name.empty()) return PodFate::kGone;  // not among all pods of this node, as of a live watch
     if (const NodePodPtr other = by_name(ns, name); other && other->uid != uid)
         return PodFate::kGone;
     const auto pod = fetch(ns, name, deadline);
-    if (pod) {
-        if ((*pod)->uid != uid) return PodFate::kGone;
-        return (*pod)->terminal ? PodFate::kTerminal : PodFate::kHere;
-    }
-    return pod.error().code == ErrorCode::kNotFound ? PodFate::kGone : PodFate::kUnknown;
+    if (pod && (*pod)->uid == uid) return (*pod)->terminal ? PodFate::kTerminal : PodFate::kHere;
+    if (!pod && pod.error().code != ErrorCode::kNotFound) return PodFate::kUnknown;
+    if (known) remove(known->api_uid);
+    return PodFate::kGone;
 }
 
 bool PodsView::synced() const {

@@ -87,14 +87,17 @@ class PodsView {
     bool connected() const;  // a watch is open and has proved itself
     std::string last_error() const;
 
-    // For tests and for the reflector.
-    void upsert(const k8s::Pod& pod);
+    // For tests and for the reflector. `watched`: the watch will also tell when it is gone.
+    void upsert(const k8s::Pod& pod, bool watched = true);
     void remove(std::string_view api_uid);
 
   private:
     struct Entry {
         std::uint64_t order = 0;
         NodePodPtr pod;
+        // False for a pod that only fetch() has seen: when it is deleted while the watch is broken,
+        // no event and no list will ever say so.
+        bool watched = false;
     };
 
     const std::string node_name_;

@@ -2,7 +2,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -30,8 +32,26 @@ int status_of(const std::string& address, std::string_view path) {
     return response ? response->status : 0;
 }
 
-// The real main function in a child process. `environment` and flags as nano-gpu's Deployment has
-// them.
+constexpr const char* kFlags = "EDGE_GPU_TEST_SCHEDULER_FLAGS";
+
+// In the child: runs the scheduler's main function in place of the tests.
+class MainInstead : public ::testing::Environment {
+  public:
+    void SetUp() override {
+        const char* flags = std::getenv(kFlags);
+        if (flags == nullptr) return;
+        std::vector<std::string> arguments{"nano-gpu-scheduler"};
+        std::istringstream lines(flags);
+        for (std::string line; std::getline(lines, line);) arguments.push_back(line);
+        std::vector<char*> argv;
+        for (auto& argument : arguments) argv.push_back(argument.data());
+        argv.push_back(nullptr);
+        std::exit(run_scheduler(static_cast<int>(argv.size()) - 1, argv.data()));
+    }
+};
+[[maybe_unused]] const auto* const kMainInstead =
+    ::testing::AddGlobalTestEnvironment(new MainInstead);
+
 class Process : public ::testing::Test {
   protected:
     void SetUp() override {
@@ -41,18 +61,23 @@ class Process : public ::testing::Test {
         folder = pattern;
     }
     void TearDown() override { std::filesystem::remove_all(folder); }
-    pid_t spawn(std::vector<std::string> arguments) {
+    // The flags travel in the environment of this same executable: see MainInstead.
+    pid_t spawn(const std::vector<std::string>& arguments) {
+        std::string flags;
+        for (const auto& argument : arguments) flags += argument + "\n";
+        setenv(kFlags, flags.c_str(), 1);
+        const std::string out = (folder / "out").string();
+        const std::string err = (folder / "err").string();
         const pid_t child = fork();
-        if (child != 0) return child;
-        arguments.insert(arguments.begin(), "nano-gpu-scheduler");
-        std::vector<char*> argv;
-        for (auto& argument : arguments) argv.push_back(argument.data());
-        argv.push_back(nullptr);
-        if (std::freopen((folder / "out").c_str(), "w", stdout) == nullptr) _exit(90);
-        if (std::freopen((folder / "err").c_str(), "w", stderr) == nullptr) _exit(91);
-        const int status = run_scheduler(static_cast<int>(argv.size()) - 1, argv.data());
-        std::fflush(nullptr);
-        _exit(status);
+        if (child == 0) {
+            const int out_fd = open(out.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
+            const int err_fd = open(err.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
+            if (dup2(out_fd, 1) < 0 || dup2(err_fd, 2) < 0) _exit(90);
+            execl("/proc/self/exe", "scheduler_test", "--gtest_filter=Options.Defaults", nullptr);
+            _exit(91);
+        }
+        unsetenv(kFlags);
+        return child;
     }
     static int wait_for(pid_t child, Duration limit) {
         int status = -1;
@@ -80,8 +105,7 @@ TEST_F(Process, WrongFlagsEndWithStatusTwoAndOneSentence) {
 }
 
 TEST_F(Process, NanoGpuDefect_D24_SigtermEndsIt) {
-    // The child is forked before this process has threads; its API server never answers, which is
-    // no reason not to serve and not to stop.
+    // The API server never answers, which is no reason not to serve and not to stop.
     const std::string kubeconfig = (folder / "config").string();
     ASSERT_TRUE(write_file_atomically(kubeconfig, R"(apiVersion: v1
 kind: Config
