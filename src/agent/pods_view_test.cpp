@@ -48,9 +48,7 @@ TEST(PodsView, APodThatOnlyFetchHasSeenIsAskedForAgain) {
     ASSERT_TRUE(view.fetch("default", "p", MonoClock::now() + Seconds(5)).ok());
     ASSERT_TRUE(view.by_uid(uid));
     ASSERT_TRUE((*api)->remove({"pods", "default", "p"}, 0).ok());
-    const auto fate = [&] {
-        return view.fate(uid, "default", "p", MonoClock::now() + Seconds(5));
-    };
+    const auto fate = [&] { return view.fate(uid, "default", "p", MonoClock::now() + Seconds(5)); };
     EXPECT_EQ(fate(), PodFate::kUnknown) << "nothing is known while the watch is down";
 
     (*api)->faults().expire_history();

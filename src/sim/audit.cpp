@@ -45,7 +45,9 @@ const core::ContainerRequest* request_of(const PodView& pod, const std::string& 
 void check_sums(const std::string& where, const CardPercents& sums, Lines& out) {
     for (const auto& [uuid, percent] : sums) {
         if (percent <= core::kCardUnits) continue;
-        out.push_back(where + ": card " + uuid + " carries " + std::to_string(percent) + " percent");
+        out.push_back(
+            where + ": card " + uuid + " carries " + std::to_string(percent) + " percent"
+        );
     }
 }
 
@@ -84,10 +86,12 @@ void check_running(const ClusterView& view, const NodeView& node, Lines& out) {
             const std::string who = node.name + ": container " + c.name + " of " + pod->key;
             if (cards.empty()) out.push_back(who + " runs without its cards");
             for (const std::string& uuid : cards) {
-                const bool here = std::any_of(node.cards.begin(), node.cards.end(), [&](const auto& k) {
-                    return k.uuid == uuid;
-                });
-                if (!here) out.push_back(who + " was given " + uuid + ", which is not on this node");
+                const bool here =
+                    std::any_of(node.cards.begin(), node.cards.end(), [&](const auto& k) {
+                        return k.uuid == uuid;
+                    });
+                if (!here)
+                    out.push_back(who + " was given " + uuid + ", which is not on this node");
                 given[c.name].push_back({uuid, 0, asked->percent, 0});
             }
         }
@@ -113,7 +117,8 @@ void compare_container(
     std::vector<std::string> placed;
     if (pod.placement) {
         const auto all = by_container(*pod.placement);
-        if (const auto found = all.find(c.name); found != all.end()) placed = uuids_of(found->second);
+        if (const auto found = all.find(c.name); found != all.end())
+            placed = uuids_of(found->second);
     }
     if (given != placed) {
         out.push_back(who + " was given " + join(given) + ", its placement says " + join(placed));
@@ -122,8 +127,8 @@ void compare_container(
     const std::size_t count = held == c.ids.end() ? 0 : held->second.size();
     if (count != static_cast<std::size_t>(asked->units())) {
         out.push_back(
-            who + " holds " + std::to_string(count) + " devices of " + std::string(asked->resource) +
-            " instead of " + std::to_string(asked->units())
+            who + " holds " + std::to_string(count) + " devices of " +
+            std::string(asked->resource) + " instead of " + std::to_string(asked->units())
         );
     }
     std::set<std::string> by_ids;
@@ -184,7 +189,8 @@ void compare_allocatable(const ClusterView& view, const NodeView& node, Lines& o
         const bool healthy = health != node.healthy.end() && health->second;
         expected[std::string(core::kResourcePercent)] +=
             healthy && !whole.contains(card.uuid) ? core::kCardUnits : 0;
-        expected[std::string(core::kResourceWhole)] += healthy && !shared.contains(card.uuid) ? 1 : 0;
+        expected[std::string(core::kResourceWhole)] +=
+            healthy && !shared.contains(card.uuid) ? 1 : 0;
     }
     for (const auto& [resource, count] : expected) {
         const auto found = node.allocatable.find(resource);
@@ -239,7 +245,10 @@ void compare_extender(const ClusterView& view, const NodeView& node, Lines& out)
     }
     const auto* unplaced = json::get_array(*page, {"Unplaced"});
     if (unplaced != nullptr && !unplaced->empty()) {
-        out.push_back(node.name + ": unplaced for the extender: " + json::to_text(*json::find(*page, {"Unplaced"})));
+        out.push_back(
+            node.name +
+            ": unplaced for the extender: " + json::to_text(*json::find(*page, {"Unplaced"}))
+        );
     }
 }
 
@@ -342,9 +351,8 @@ ClusterView look_at(const Cluster& cluster, bool ask_extender) {
         n.allocatable = node->kubelet().allocatable();
         n.pods = node->kubelet().pods();
         if (auto object = cluster.api().get({"nodes", "", n.name})) {
-            const auto text = json::get_string(
-                *object, {"metadata", "annotations", gpu::kAnnotationCards}
-            );
+            const auto text =
+                json::get_string(*object, {"metadata", "annotations", gpu::kAnnotationCards});
             if (auto cards = gpu::decode_cards(text)) {
                 for (const auto& card : *cards) n.healthy[card.uuid] = card.healthy;
             }
@@ -359,11 +367,12 @@ std::vector<std::string> unsafe(const ClusterView& view) {
     Lines out;
     for (const PodView& pod : view.pods) {
         if (pod.holds_cards() && !pod.placement) {
-            out.push_back(pod.key + " is bound to " + pod.node + " without a placement " + pod.placement_error);
+            out.push_back(
+                pod.key + " is bound to " + pod.node + " without a placement " + pod.placement_error
+            );
         }
     }
     for (const NodeView& node : view.nodes) {
-        check_sums(node.name + ", by the pods' annotations", annotated_use(view, node.name), out);
         check_running(view, node, out);
     }
     return out;
@@ -373,6 +382,7 @@ std::vector<std::string> disagrees(const ClusterView& view) {
     Lines out;
     if (!view.extender) out.push_back("the extender's /status: " + view.extender_error);
     for (const NodeView& node : view.nodes) {
+        check_sums(node.name + ", by the pods' annotations", annotated_use(view, node.name), out);
         compare_kubelet(view, node, out);
         compare_allocatable(view, node, out);
         if (view.extender) compare_extender(view, node, out);

@@ -44,8 +44,8 @@ struct PodView {
 
 struct NodeView {
     std::string name;
-    std::vector<core::Card> cards;  // as the simulated hardware has them
-    std::map<std::string, bool> healthy;  // by UUID, as the agent publishes
+    std::vector<core::Card> cards;                    // as the simulated hardware has them
+    std::map<std::string, bool> healthy;              // by UUID, as the agent publishes
     std::map<std::string, std::int64_t> allocatable;  // the kubelet's
     std::vector<testing::PodStatus> pods;             // the kubelet's
 };
@@ -62,14 +62,17 @@ ClusterView look_at(const Cluster& cluster, bool ask_extender);
 
 PodView pod_view(const json::value& pod);
 
-// No card above 100 percent, by the annotations and by what running containers were given; no
-// bound GPU pod and no running GPU container without its placement.
+// No card above 100 percent by what running containers were given; no bound GPU pod and no running
+// GPU container without its placement.
 std::vector<std::string> unsafe(const ClusterView& view);
 
-// Annotation = environment = the cards of the kubelet's device IDs, for every container; kubelets
-// and API server know the same pods; the extender's account equals the annotations, without
-// reservations or guesses; devices are withdrawn exactly where a card is used through the other
-// resource (so nothing leaks). Pods that wait for room are no contradiction.
+// No card above 100 percent by the annotations: not part of unsafe(), for when an agent had to give
+// a container another card, that card may be planned for a pod which the kubelet has not admitted
+// yet; it will be given another one, too. Annotation = environment = the cards of the kubelet's
+// device IDs, for every container; kubelets and API server know the same pods; the extender's
+// account equals the annotations, without reservations or guesses; devices are withdrawn exactly
+// where a card is used through the other resource (so nothing leaks). Pods that wait for room are
+// no contradiction.
 std::vector<std::string> disagrees(const ClusterView& view);
 
 // Polls until unsafe() and disagrees() are empty. The error lists what is left after `timeout`; an

@@ -1,5 +1,12 @@
 #include "sim/cluster.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <system_error>
+#include <thread>
+#include <utility>
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -7,13 +14,6 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <cstdint>
-#include <system_error>
-#include <thread>
-#include <utility>
 
 #include "base/fd.h"
 #include "base/files.h"
@@ -30,7 +30,8 @@ namespace fs = std::filesystem;
 
 // Unix socket paths end at 107 bytes: what is left for a kubelet's root beside its sockets' names.
 constexpr std::size_t kLongestRoot = 48;
-constexpr Duration kStopGrace = Seconds(5);
+constexpr Duration kStopGrace = Seconds(10);
+constexpr int kTerminated = 128 + SIGTERM;  // told to end before it could listen to signals
 
 // A port that was free a moment ago: restarts have to come back on the same one, so the kernel's
 // choice at bind time is no use.
@@ -85,14 +86,14 @@ Result<std::unique_ptr<Cluster>> Cluster::start(ClusterOptions options, StopToke
     std::unique_ptr<Cluster> cluster(new Cluster(std::move(options)));
     Status done = cluster->set_up(stop);
     if (!done) {
-        cluster->stop();
+        (void)cluster->stop();
         return done.error();
     }
     return cluster;
 }
 
 Cluster::~Cluster() {
-    stop();
+    (void)stop();
 }
 
 Status Cluster::make_folder() {
@@ -113,8 +114,9 @@ Status Cluster::make_folder() {
         if (folder_.string().size() > longest) {
             return Error{
                 ErrorCode::kInvalid,
-                "the path of the folder " + folder_.string() + " is too long for unix sockets; use one of " +
-                    std::to_string(longest) + " characters at most"};
+                "the path of the folder " + folder_.string() +
+                    " is too long for unix sockets; use one of " + std::to_string(longest) +
+                    " characters at most"};
         }
         EG_TRY_VOID(make_directories(folder_, 0700));
     }
@@ -186,8 +188,7 @@ Status Cluster::set_up(const StopToken& stop) {
         EG_TRY(options_.nvml_library, find_sim_nvml(options_.executable));
     }
     if (!fs::exists(options_.nvml_library)) {
-        return Error{
-            ErrorCode::kNotFound, "there is no library " + options_.nvml_library.string()};
+        return Error{ErrorCode::kNotFound, "there is no library " + options_.nvml_library.string()};
     }
     EG_TRY_VOID(make_folder());
     EG_TRY_VOID(start_api());
@@ -206,17 +207,29 @@ Status Cluster::set_up(const StopToken& stop) {
     return wait_ready(options_.start_timeout, stop);
 }
 
-void Cluster::stop() {
+Status Cluster::stop() {
+    std::vector<std::string> bad;
+    // No second SIGTERM: it ends our processes at once, with another status.
+    const auto end = [&bad](Process& process, bool expected, const std::string& what) {
+        const auto status = process.wait(kStopGrace);
+        process.kill();
+        if (!expected || (status && (*status == 0 || *status == kTerminated))) return;
+        bad.push_back(
+            what +
+            (status ? " ended with status " + std::to_string(*status) : " did not end in time") +
+            "; its log ends with:\n" + tail_of(process.options().log_file, 30)
+        );
+    };
     if (kube_scheduler_) kube_scheduler_->stop();
     // All at once, then wait for each: they stop in parallel.
-    scheduler_expected_ = false;
     for (auto& node : nodes_) {
-        node->agent_expected_ = false;
         if (node->agent_.running()) (void)node->agent_.signal(SIGTERM);
     }
     if (scheduler_.running()) (void)scheduler_.signal(SIGTERM);
-    for (auto& node : nodes_) (void)node->agent_.stop(kStopGrace);
-    (void)scheduler_.stop(kStopGrace);
+    for (auto& node : nodes_) {
+        end(node->agent_, node->agent_expected_, "the agent of " + node->spec_.name);
+    }
+    end(scheduler_, std::exchange(scheduler_expected_, false), "the scheduler");
     for (auto& node : nodes_) {
         if (node->kubelet_) node->kubelet_->power_off();
         if (node->sync_) node->sync_->stop();
@@ -228,10 +241,14 @@ void Cluster::stop() {
         std::error_code failure;
         fs::remove_all(folder_, failure);
         if (failure) {
-            log::warn("folder not removed", {{"folder", folder_.string()}, {"why", failure.message()}});
+            log::warn(
+                "folder not removed", {{"folder", folder_.string()}, {"why", failure.message()}}
+            );
         }
     }
     made_folder_ = false;
+    if (bad.empty()) return ok_status();
+    return Error{ErrorCode::kInternal, bad.front()};
 }
 
 SimulatedNode& Cluster::node(const std::string& name) {
@@ -257,10 +274,16 @@ void Cluster::kill_scheduler() {
 Status Cluster::start_scheduler() {
     ProcessOptions process;
     process.executable = options_.executable;
-    process.arguments = {"scheduler",      "--kubeconfig", kubeconfig().string(),
-                         "--listen",       "127.0.0.1:" + std::to_string(scheduler_port_),
-                         "--policy",       options_.policy,
-                         "--log-level",    options_.log_level};
+    process.arguments = {
+        "scheduler",
+        "--kubeconfig",
+        kubeconfig().string(),
+        "--listen",
+        "127.0.0.1:" + std::to_string(scheduler_port_),
+        "--policy",
+        options_.policy,
+        "--log-level",
+        options_.log_level};
     for (const auto& extra : options_.scheduler_arguments) process.arguments.push_back(extra);
     process.log_file = log_folder_ / "scheduler.log";
     EG_TRY(scheduler_, Process::start(std::move(process)));
@@ -276,13 +299,22 @@ void Cluster::kill_agent(SimulatedNode& node) {
 Status Cluster::start_agent(SimulatedNode& node) {
     ProcessOptions process;
     process.executable = options_.executable;
-    process.arguments = {"agent",          "--node-name",    node.spec_.name,
-                         "--kubeconfig",   kubeconfig().string(),
-                         "--kubelet-root", (folder_ / node.spec_.name).string(),
-                         "--state-dir",    node.state_folder_.string(),
-                         "--nvml-library", options_.nvml_library.string(),
-                         "--listen",       "127.0.0.1:" + std::to_string(node.metrics_port_),
-                         "--log-level",    options_.log_level};
+    process.arguments = {
+        "agent",
+        "--node-name",
+        node.spec_.name,
+        "--kubeconfig",
+        kubeconfig().string(),
+        "--kubelet-root",
+        (folder_ / node.spec_.name).string(),
+        "--state-dir",
+        node.state_folder_.string(),
+        "--nvml-library",
+        options_.nvml_library.string(),
+        "--listen",
+        "127.0.0.1:" + std::to_string(node.metrics_port_),
+        "--log-level",
+        options_.log_level};
     for (const auto& extra : options_.agent_arguments) process.arguments.push_back(extra);
     process.environment[testing::kSimNvmlEnv] = node.gpu_file_.string();
     process.log_file = log_folder_ / ("agent-" + node.spec_.name + ".log");
@@ -303,17 +335,18 @@ std::string Cluster::missing() {
         const std::string& name = node->spec_.name;
         auto object = api_->get({"nodes", "", name});
         if (!object) return "node " + name + " is not registered";
-        const auto annotation = json::get_string(
-            *object, {"metadata", "annotations", gpu::kAnnotationCards}
-        );
+        const auto annotation =
+            json::get_string(*object, {"metadata", "annotations", gpu::kAnnotationCards});
         if (annotation.empty()) return "the agent of " + name + " has not published its cards";
         const auto* capacity = json::get_object(*object, {"status", "capacity"});
         const std::size_t cards = node->gpus().expected_cards().size();
         for (const auto& [resource, units] :
-             {std::pair{core::kResourceWhole, std::size_t{1}}, {core::kResourcePercent, std::size_t{100}}}) {
+             {std::pair{core::kResourceWhole, std::size_t{1}},
+              {core::kResourcePercent, std::size_t{100}}}) {
             const auto* value = capacity == nullptr ? nullptr : capacity->if_contains(resource);
             const std::string want = std::to_string(cards * units);
-            if (value == nullptr || !value->is_string() || std::string_view(value->as_string()) != want) {
+            if (value == nullptr || !value->is_string() ||
+                std::string_view(value->as_string()) != want) {
                 return "node " + name + " does not offer " + want + " " + std::string(resource);
             }
         }
@@ -340,8 +373,9 @@ std::vector<std::string> Cluster::crashed() {
         if (!expected || process.running()) return;
         const auto status = process.wait(Duration::zero());
         out.push_back(
-            what + " ended by itself with status " + (status ? std::to_string(*status) : "unknown") +
-            "; its log ends with:\n" + tail_of(process.options().log_file, 30)
+            what + " ended by itself with status " +
+            (status ? std::to_string(*status) : "unknown") + "; its log ends with:\n" +
+            tail_of(process.options().log_file, 30)
         );
     };
     look(scheduler_, scheduler_expected_, "the scheduler");

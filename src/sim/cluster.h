@@ -89,12 +89,13 @@ class Cluster {
     // Ready when it returns: all nodes registered with all their devices, the extender serves.
     // `stop`: gives up early (kStopped).
     static Result<std::unique_ptr<Cluster>> start(ClusterOptions options, StopToken stop);
-    ~Cluster();  // stop()
+    ~Cluster();  // stop() without its verdict
     Cluster(const Cluster&) = delete;
     Cluster& operator=(const Cluster&) = delete;
 
-    // Ends the processes (SIGTERM, then SIGKILL) and removes the folder.
-    void stop();
+    // Ends the processes (SIGTERM, then SIGKILL) and removes the folder. An error when one of them
+    // did not end in order (crashed, sanitizer report, had to be killed). Idempotent.
+    Status stop();
     // The folder stays, to find out what went wrong.
     void keep_folder() { options_.keep_folder = true; }
 

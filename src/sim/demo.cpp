@@ -1,15 +1,15 @@
 #include "sim/demo.h"
 
-#include <pthread.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdio>
 #include <string>
 #include <thread>
 #include <utility>
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "sim/audit.h"
@@ -74,7 +74,9 @@ Status apply(Cluster& cluster, const std::vector<DemoPod>& pods, int wave) {
 }
 
 // What is not (yet) as it must be, for the pods of the waves so far.
-std::vector<std::string> unmet(const ClusterView& view, const std::vector<DemoPod>& pods, int wave) {
+std::vector<std::string> unmet(
+    const ClusterView& view, const std::vector<DemoPod>& pods, int wave
+) {
     std::vector<std::string> out;
     for (const DemoPod& pod : pods) {
         if (pod.wave > wave) continue;
@@ -89,7 +91,11 @@ std::vector<std::string> unmet(const ClusterView& view, const std::vector<DemoPo
 }
 
 Status wait_for_pods(
-    Cluster& cluster, const std::vector<DemoPod>& pods, int wave, Duration timeout, const StopToken& stop
+    Cluster& cluster,
+    const std::vector<DemoPod>& pods,
+    int wave,
+    Duration timeout,
+    const StopToken& stop
 ) {
     const TimePoint until = MonoClock::now() + timeout;
     while (true) {
@@ -210,8 +216,10 @@ int run_demo(int argc, char** argv) {
     print("Three nodes with 14 simulated cards are up after " + std::to_string(took) + " ms.\n");
     const std::vector<DemoPod> pods = demo_pods();
     if (options->once) print("export KUBECONFIG=" + (*cluster)->kubeconfig().string() + "\n");
-    const Status done = options->once ? run_script(**cluster, pods, stop) : run_live(**cluster, pods, stop);
-    (*cluster)->stop();
+    Status done =
+        options->once ? run_script(**cluster, pods, stop) : run_live(**cluster, pods, stop);
+    const Status stopped = (*cluster)->stop();
+    if (done && !stopped) done = stopped;
     if (options->keep_folder) print("Kept: " + (*cluster)->folder().string() + "\n");
     if (!done) {
         std::fprintf(stderr, "edge-gpu demo: %s\n", done.error().message.c_str());

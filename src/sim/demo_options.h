@@ -17,7 +17,7 @@ struct DemoOptions {
     std::string cache_mode = "names";  // or "nodes"
     std::filesystem::path log_folder;
     std::filesystem::path nvml_library;
-    std::string help;                           // not "": print it and exit 0
+    std::string help;  // not "": print it and exit 0
 };
 
 Result<DemoOptions> parse_demo_options(int argc, char** argv);

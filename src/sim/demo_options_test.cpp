@@ -1,8 +1,8 @@
 #include "sim/demo_options.h"
 
-#include <gtest/gtest.h>
-
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace egpu::sim {
 namespace {
@@ -21,8 +21,18 @@ TEST(DemoOptions, DefaultsAndFlags) {
     EXPECT_FALSE(plain->once);
     EXPECT_EQ(plain->port, 0);
     auto all = parse(
-        {"--once", "--keep-dir", "--tls", "--port", "8443", "--log-dir=/l", "--cache-mode", "nodes",
-         "--policy", "spread", "--sim-nvml", "/x"}
+        {"--once",
+         "--keep-dir",
+         "--tls",
+         "--port",
+         "8443",
+         "--log-dir=/l",
+         "--cache-mode",
+         "nodes",
+         "--policy",
+         "spread",
+         "--sim-nvml",
+         "/x"}
     );
     ASSERT_TRUE(all.ok()) << all.error().message;
     EXPECT_TRUE(all->once && all->keep_folder && all->tls);

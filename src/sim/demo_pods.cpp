@@ -92,7 +92,8 @@ auto runs_on_model(std::size_t cards, const std::string& model) {
         if (!problem.empty()) return problem;
         for (const std::string& uuid : cards_of(pod)) {
             const std::string found = model_of(view, uuid);
-            if (found.find(model) == std::string::npos) return "runs on " + found + ", not on " + model;
+            if (found.find(model) == std::string::npos)
+                return "runs on " + found + ", not on " + model;
         }
         return std::string();
     };
@@ -183,50 +184,91 @@ std::vector<DemoPod> demo_pods() {
         out.push_back({name, std::move(about), std::move(manifest), wave, std::move(check)});
     };
     // The sites leave both T4s with room, but neither with 60 percent.
-    add(0, "60 percent of a Tesla T4", pod("t4-a", {container("main", kPercent, "60")}, t4),
+    add(0,
+        "60 percent of a Tesla T4",
+        pod("t4-a", {container("main", kPercent, "60")}, t4),
         runs_on_model(1, "T4"));
-    add(0, "60 percent of the other T4", pod("t4-b", {container("main", kPercent, "60")}, t4),
+    add(0,
+        "60 percent of the other T4",
+        pod("t4-b", {container("main", kPercent, "60")}, t4),
         runs_on_model(1, "T4"));
-    add(1, "the guide: one whole card", pod("guide-whole", {container("cuda", kWhole, "1")}),
+    add(1,
+        "the guide: one whole card",
+        pod("guide-whole", {container("cuda", kWhole, "1")}),
         runs_alone(1));
-    add(1, "the guide: 20 percent of a card", pod("guide-share", {container("cuda", kPercent, "20")}),
+    add(1,
+        "the guide: 20 percent of a card",
+        pod("guide-share", {container("cuda", kPercent, "20")}),
         runs(1));
-    add(1, "two containers, 30 and 40 percent",
-        pod("two-containers", {container("front", kPercent, "30"), container("back", kPercent, "40")},
-            {}, {}, kFactory),
+    add(1,
+        "two containers, 30 and 40 percent",
+        pod("two-containers",
+            {container("front", kPercent, "30"), container("back", kPercent, "40")},
+            {},
+            {},
+            kFactory),
         runs(2));
-    add(1, "a sidecar with 10 beside 30 percent",
-        pod("with-sidecar", {container("main", kPercent, "30")}, {},
-            {container("proxy", kPercent, "10", true)}, kFactory),
+    add(1,
+        "a sidecar with 10 beside 30 percent",
+        pod("with-sidecar",
+            {container("main", kPercent, "30")},
+            {},
+            {container("proxy", kPercent, "10", true)},
+            kFactory),
         runs(2));
-    add(1, "an init container, then the main one, 50 percent each",
-        pod("with-init", {container("main", kPercent, "50")}, {},
-            {container("warm-up", kPercent, "50")}, kFactory),
+    add(1,
+        "an init container, then the main one, 50 percent each",
+        pod("with-init",
+            {container("main", kPercent, "50")},
+            {},
+            {container("warm-up", kPercent, "50")},
+            kFactory),
         same_card_again);
-    add(1, "60 percent of an A10",
-        pod("only-a10", {container("main", kPercent, "60")}, {{"edge-gpu.io/gpu-model", "A10|Tesla P40"}}),
+    add(1,
+        "60 percent of an A10",
+        pod("only-a10",
+            {container("main", kPercent, "60")},
+            {{"edge-gpu.io/gpu-model", "A10|Tesla P40"}}),
         runs_on_model(1, "A10"));
-    add(1, "200 percent: two whole cards",
+    add(1,
+        "200 percent: two whole cards",
         pod("whole-by-percent", {container("train", kPercent, "200")}, {}, {}, kDataCentre),
         runs_alone(2));
-    add(1, "three whole cards of one node",
-        pod("three-whole", {container("train", kWhole, "3")}, {}, {}, kDataCentre), runs_alone(3));
-    add(1, "25 percent with at most 4 GiB",
-        pod("memory-cap", {container("main", kPercent, "25")}, {{"edge-gpu.io/memory", "4Gi"}}, {},
+    add(1,
+        "three whole cards of one node",
+        pod("three-whole", {container("train", kWhole, "3")}, {}, {}, kDataCentre),
+        runs_alone(3));
+    add(1,
+        "25 percent with at most 4 GiB",
+        pod("memory-cap",
+            {container("main", kPercent, "25")},
+            {{"edge-gpu.io/memory", "4Gi"}},
+            {},
             kDataCentre),
         has_memory_cap);
-    add(1, "30 percent for two seconds, then done",
-        pod("finishes", {container("job", kPercent, "30")}, {{std::string(kAnnotationRunFor), "2s"}}, {},
+    add(1,
+        "30 percent for two seconds, then done",
+        pod("finishes",
+            {container("job", kPercent, "30")},
+            {{std::string(kAnnotationRunFor), "2s"}},
+            {},
             kDataCentre),
         finished);
-    add(1, "10 percent, spread", pod("spread-a", {container("main", kPercent, "10")}, spread), runs(1));
+    add(1,
+        "10 percent, spread",
+        pod("spread-a", {container("main", kPercent, "10")}, spread),
+        runs(1));
     add(1, "asks for no GPU", pod("no-gpu", {container("web")}), runs_without_cards);
-    add(2, "10 percent, spread: on another card",
-        pod("spread-b", {container("main", kPercent, "10")}, spread), spread_apart);
-    add(2, "60 percent of a T4: cannot fit, and says why",
+    add(2,
+        "10 percent, spread: on another card",
+        pod("spread-b", {container("main", kPercent, "10")}, spread),
+        spread_apart);
+    add(2,
+        "60 percent of a T4: cannot fit, and says why",
         pod("no-room", {container("main", kPercent, "60")}, t4),
         waits_because("no card with 60 percent free"));
-    add(2, "150 percent: neither a share nor whole cards",
+    add(2,
+        "150 percent: neither a share nor whole cards",
         pod("bad-request", {container("main", kPercent, "150")}),
         waits_because("neither 1..100 nor a multiple of 100"));
     return out;

@@ -36,8 +36,7 @@ Result<std::unique_ptr<ExtenderCaller>> ExtenderCaller::open(ExtenderConfig conf
     options.max_idle_time = Seconds(90);
     options.connect_timeout = config.http_timeout;
     EG_TRY(auto client, http::Client::open(std::move(options)));
-    return std::unique_ptr<ExtenderCaller>(
-        new ExtenderCaller(std::move(config), std::move(client))
+    return std::unique_ptr<ExtenderCaller>(new ExtenderCaller(std::move(config), std::move(client))
     );
 }
 
@@ -178,7 +177,8 @@ Result<std::map<std::string, std::vector<std::string>>> ExtenderCaller::preempt(
         if (uids.empty()) {
             return Error{
                 ErrorCode::kInvalid,
-                "the extender names node " + std::string(node) + " for preemption without a victim"};
+                "the extender names node " + std::string(node) +
+                    " for preemption without a victim"};
         }
     }
     return out;

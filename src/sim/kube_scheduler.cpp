@@ -45,7 +45,8 @@ class KubeScheduler::Impl {
         nodes.path = "/api/v1/nodes";
         nodes.field_selector.clear();
         pods_watch_ = std::make_unique<k8s::Reflector>(
-            client_, pods,
+            client_,
+            pods,
             k8s::ReflectorCallbacks{
                 [this](const json::value& pod) { pod_changed(pod); },
                 [this](std::string_view, std::string_view uid, const json::value*) {
@@ -54,7 +55,8 @@ class KubeScheduler::Impl {
                 {}}
         );
         nodes_watch_ = std::make_unique<k8s::Reflector>(
-            client_, nodes,
+            client_,
+            nodes,
             k8s::ReflectorCallbacks{
                 [this](const json::value& node) { node_changed(node); },
                 [this](std::string_view key, std::string_view, const json::value*) {
@@ -119,7 +121,8 @@ class KubeScheduler::Impl {
             return;
         }
         const std::string uid = pod->uid;
-        const bool ours = pod->scheduler_name.empty() || pod->scheduler_name == options_.scheduler_name;
+        const bool ours =
+            pod->scheduler_name.empty() || pod->scheduler_name == options_.scheduler_name;
         const bool pending = pod->node.empty() && ours && !pod->deleting && !pod->gated;
         {
             const std::scoped_lock lock(mutex_);
@@ -210,7 +213,9 @@ class KubeScheduler::Impl {
         attempt_failed(pod, "Unschedulable", text, true, node);
     }
 
-    Result<Search> find_feasible(const SchedPod& pod, const NodeList& nodes, const Snapshot& snapshot) {
+    Result<Search> find_feasible(
+        const SchedPod& pod, const NodeList& nodes, const Snapshot& snapshot
+    ) {
         Search out;
         for (const auto& node : nodes) {
             Misfit misfit = why_not(pod, *node, snapshot.used(node->name, pod));
@@ -252,7 +257,8 @@ class KubeScheduler::Impl {
             std::map<std::string, std::int64_t> scores;
             if (extender_->interested(*pod)) {
                 // An error here is ignored by kube-scheduler: all scores count as zero.
-                if (auto answer = extender_->prioritize(*pod, feasible)) scores = *std::move(answer);
+                if (auto answer = extender_->prioritize(*pod, feasible))
+                    scores = *std::move(answer);
             }
             std::int64_t best = 0;
             int equals = 0;
@@ -289,7 +295,9 @@ class KubeScheduler::Impl {
             const Status bound = bind(*pod, node);
             if (bound) {
                 events_.record(
-                    reference(*pod), k8s::EventType::kNormal, "Scheduled",
+                    reference(*pod),
+                    k8s::EventType::kNormal,
+                    "Scheduled",
                     "Successfully assigned " + pod->key() + " to " + node
                 );
             } else {
@@ -355,12 +363,16 @@ class KubeScheduler::Impl {
         auto done = client_.patch(
             k8s::pod_path(pod->ns, pod->name) + "/status", patch, k8s::PatchType::kStrategic, call
         );
-        if (!done) log::debug("status not written", {{"pod", pod->key()}, {"why", done.error().message}});
+        if (!done)
+            log::debug("status not written", {{"pod", pod->key()}, {"why", done.error().message}});
     }
 
     // The node that was made room on (its victims are being deleted), or "".
     std::string preempt(
-        const SchedPod& pod, const Search& search, const Snapshot& snapshot, const std::string& nominated
+        const SchedPod& pod,
+        const Search& search,
+        const Snapshot& snapshot,
+        const std::string& nominated
     ) {
         if (!pod.preempts) return "";
         if (!nominated.empty()) {
@@ -417,7 +429,9 @@ class KubeScheduler::Impl {
 
     void evict(const SchedPod& victim, const SchedPod& by, const std::string& node) {
         events_.record(
-            reference(victim), k8s::EventType::kNormal, "Preempted",
+            reference(victim),
+            k8s::EventType::kNormal,
+            "Preempted",
             "Preempted by pod " + by.uid + " on node " + node
         );
         const json::value options{

@@ -1,14 +1,14 @@
 // The small kube-scheduler between an embedded API server and a scripted extender.
 #include "sim/kube_scheduler.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <atomic>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "http/server.h"
 #include "testing/apiserver/api_server.h"
@@ -16,11 +16,11 @@
 namespace egpu::sim {
 namespace {
 
+using testing::ApiServer;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using testing::ApiServer;
 
 // Answers as told and remembers what it was asked.
 class ScriptedExtender {
@@ -28,7 +28,8 @@ class ScriptedExtender {
     using Answer = std::function<json::value(const json::value& arguments)>;
 
     ScriptedExtender() {
-        auto server = http::Server::start({}, [this](http::Exchange& exchange) { serve(exchange); });
+        auto server =
+            http::Server::start({}, [this](http::Exchange& exchange) { serve(exchange); });
         EXPECT_TRUE(server.ok());
         server_ = std::move(*server);
     }
@@ -102,9 +103,11 @@ class KubeSchedulerTest : public ::testing::Test {
         });
         extender_.on("bind", [this](const json::value& arguments) {
             const Status bound = api_->bind(
-                {"pods", std::string(json::get_string(arguments, {"PodNamespace"})),
+                {"pods",
+                 std::string(json::get_string(arguments, {"PodNamespace"})),
                  std::string(json::get_string(arguments, {"PodName"}))},
-                json::get_string(arguments, {"Node"}), {{"bound-by", "extender"}}
+                json::get_string(arguments, {"Node"}),
+                {{"bound-by", "extender"}}
             );
             return json::value(json::object{{"Error", bound ? "" : bound.error().message}});
         });
@@ -135,8 +138,9 @@ class KubeSchedulerTest : public ::testing::Test {
         const std::string limits =
             units == 0 ? "{}" : R"({"nano-gpu/gpu-percent":")" + std::to_string(units) + "\"}";
         auto made = api_->create(
-            R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + R"("},"spec":{)" + more +
-            R"("containers":[{"name":"main","image":"i","resources":{"limits":)" + limits + "}}]}}"
+            R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + R"("},"spec":{)" +
+            more + R"("containers":[{"name":"main","image":"i","resources":{"limits":)" + limits +
+            "}}]}}"
         );
         ASSERT_TRUE(made.ok()) << made.error().message;
     }
@@ -147,7 +151,8 @@ class KubeSchedulerTest : public ::testing::Test {
         api_->wait_for(
             {"pods", "default", name},
             [&](const json::value* pod) {
-                node = pod == nullptr ? "" : std::string(json::get_string(*pod, {"spec", "nodeName"}));
+                node =
+                    pod == nullptr ? "" : std::string(json::get_string(*pod, {"spec", "nodeName"}));
                 return !node.empty();
             },
             timeout
@@ -247,7 +252,8 @@ TEST_F(KubeSchedulerTest, AnUnschedulablePodSaysWhyAndWaitsForAnEvent) {
     add_pod("a", 60);
     EXPECT_TRUE(says(
         "a",
-        "0/2 nodes are available: 1 Insufficient nano-gpu/gpu-percent, 1 no card with 60 percent free."
+        "0/2 nodes are available: 1 Insufficient nano-gpu/gpu-percent, 1 no card with 60 percent "
+        "free."
     ));
     std::vector<std::string> events;
     EXPECT_TRUE(api_->wait_until(
@@ -265,7 +271,9 @@ TEST_F(KubeSchedulerTest, AnUnschedulablePodSaysWhyAndWaitsForAnEvent) {
     std::this_thread::sleep_for(Millis(300));
     EXPECT_EQ(extender_.calls("filter").size(), tries) << "nothing has changed";
     room = true;
-    ASSERT_TRUE(api_->patch({"nodes", "", "n1"}, *json::parse(R"({"metadata":{"labels":{"a":"b"}}})")).ok());
+    ASSERT_TRUE(
+        api_->patch({"nodes", "", "n1"}, *json::parse(R"({"metadata":{"labels":{"a":"b"}}})")).ok()
+    );
     EXPECT_EQ(node_of("a"), "n1");
 }
 
@@ -335,16 +343,16 @@ TEST_F(KubeSchedulerTest, PreemptionAsksTheExtenderAndEvictsItsChoice) {
     add_pod("low-2", 50, R"("priority":2,)");
     ASSERT_EQ(node_of("low-2"), "n1");
     extender_.on("preempt", [](const json::value& arguments) {
-        return json::value(
-            json::object{{"NodeNameToMetaVictims", *json::find(arguments, {"NodeNameToMetaVictims"})}}
-        );
+        return json::value(json::object{
+            {"NodeNameToMetaVictims", *json::find(arguments, {"NodeNameToMetaVictims"})}});
     });
     add_pod("high", 50, R"("priority":10,)");
     // There is no kubelet: the graceful deletion is finished here.
     ASSERT_TRUE(api_->wait_for(
         {"pods", "default", "low-1"},
         [](const json::value* pod) {
-            return pod == nullptr || !json::get_string(*pod, {"metadata", "deletionTimestamp"}).empty();
+            return pod == nullptr ||
+                   !json::get_string(*pod, {"metadata", "deletionTimestamp"}).empty();
         },
         Seconds(10)
     ));

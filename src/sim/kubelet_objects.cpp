@@ -28,7 +28,8 @@ Result<std::int64_t> whole_number(std::string_view text, const std::string& fiel
     std::int64_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error == std::errc() && end == text.data() + text.size() && number >= 0) return number;
-    if (error == std::errc() && number >= 0 && end + 1 == text.data() + text.size() && *end == 'k') {
+    if (error == std::errc() && number >= 0 && end + 1 == text.data() + text.size() &&
+        *end == 'k') {
         if (number <= std::numeric_limits<std::int64_t>::max() / 1000) return number * 1000;
     }
     return Error{
@@ -96,7 +97,8 @@ json::value state_json(const ContainerStatus& c) {
                   {"reason", c.reason.empty() ? "Completed" : c.reason},
                   {"startedAt", api_time(c.started)},
                   {"finishedAt", api_time(c.finished)}}}};
-        case ContainerState::kWaiting: break;
+        case ContainerState::kWaiting:
+            break;
     }
     json::object waiting{{"reason", c.reason.empty() ? "ContainerCreating" : c.reason}};
     if (!c.message.empty()) waiting["message"] = c.message;
@@ -123,7 +125,9 @@ bool is_ready(const ContainerStatus& c) {
     return c.state == ContainerState::kRunning;
 }
 
-json::value container_json(const ContainerStatus& c, const json::value& pod, const std::string& uid) {
+json::value container_json(
+    const ContainerStatus& c, const json::value& pod, const std::string& uid
+) {
     const bool started = c.state != ContainerState::kWaiting;
     json::object out{
         {"name", c.name},
@@ -140,7 +144,9 @@ json::value container_json(const ContainerStatus& c, const json::value& pod, con
     return out;
 }
 
-json::value condition(std::string_view type, bool holds, std::string_view reason, const std::string& at) {
+json::value condition(
+    std::string_view type, bool holds, std::string_view reason, const std::string& at
+) {
     json::object out{
         {"type", type}, {"status", holds ? "True" : "False"}, {"lastTransitionTime", at}};
     if (!holds && !reason.empty()) out["reason"] = reason;
@@ -176,7 +182,11 @@ Result<Duration> parse_go_duration(std::string_view text) {
         rest.remove_prefix(digits);
         const auto unit_end = std::min(rest.find_first_of("0123456789."), rest.size());
         const std::string_view unit = rest.substr(0, unit_end);
-        const double ms = unit == "ms" ? 1 : unit == "s" ? 1e3 : unit == "m" ? 6e4 : unit == "h" ? 3.6e6 : 0;
+        const double ms = unit == "ms"  ? 1
+                          : unit == "s" ? 1e3
+                          : unit == "m" ? 6e4
+                          : unit == "h" ? 3.6e6
+                                        : 0;
         if (ms == 0) return bad();
         total_ms += number * ms;
         rest.remove_prefix(unit_end);
@@ -236,7 +246,8 @@ json::value pod_status_patch(
         {"conditions",
          json::array{
              condition("Initialized", initialized || succeeded, "ContainersNotInitialized", at),
-             condition("Ready", ready, why, at), condition("ContainersReady", ready, why, at)}},
+             condition("Ready", ready, why, at),
+             condition("ContainersReady", ready, why, at)}},
         {"startTime", api_time(status.started)},
         {"hostIP", addresses.host},
         {"qosClass", "BestEffort"}};

@@ -29,7 +29,9 @@ TEST(KubeletObjects, PodSpec) {
     EXPECT_EQ(spec->containers[0].kind, testing::ContainerKind::kInit);
     EXPECT_EQ(spec->containers[0].limits.at("nano-gpu/gpu-percent"), 50);
     EXPECT_EQ(spec->containers[1].kind, testing::ContainerKind::kSidecar);
-    EXPECT_EQ(spec->containers[2].limits, (std::map<std::string, std::int64_t>{{"nvidia.com/gpu", 2}}));
+    EXPECT_EQ(
+        spec->containers[2].limits, (std::map<std::string, std::int64_t>{{"nvidia.com/gpu", 2}})
+    );
     EXPECT_EQ(spec->containers[2].env.at("A"), "1");
     EXPECT_FALSE(spec->containers[2].run_for);
 }
@@ -60,7 +62,8 @@ TEST(KubeletObjects, BadLimitsNameTheContainer) {
         {"name":"main","resources":{"limits":{"nvidia.com/gpu":"many"}}}]}})");
     auto spec = kubelet_pod(pod);
     ASSERT_FALSE(spec.ok());
-    EXPECT_NE(spec.error().message.find("container main"), std::string::npos) << spec.error().message;
+    EXPECT_NE(spec.error().message.find("container main"), std::string::npos)
+        << spec.error().message;
 }
 
 TEST(KubeletObjects, StatusOfARunningPod) {
@@ -85,7 +88,9 @@ TEST(KubeletObjects, StatusOfARunningPod) {
     EXPECT_TRUE(json::get_bool(inits[0], {"ready"}));
     EXPECT_EQ(json::get_string(inits[0], {"state", "terminated", "reason"}), "Completed");
     const auto& apps = *json::get_array(patch, {"status", "containerStatuses"});
-    EXPECT_EQ(json::get_string(apps[0], {"state", "waiting", "reason"}), "CreateContainerConfigError");
+    EXPECT_EQ(
+        json::get_string(apps[0], {"state", "waiting", "reason"}), "CreateContainerConfigError"
+    );
     EXPECT_EQ(json::get_string(apps[0], {"image"}), "m");
     const auto& conditions = *json::get_array(patch, {"status", "conditions"});
     EXPECT_EQ(json::get_string(conditions[0], {"status"}), "True");
@@ -111,7 +116,9 @@ TEST(KubeletObjects, NodeStatusNamesExtendedResources) {
     EXPECT_EQ(json::get_string(patch, {"status", "capacity", "nvidia.com/gpu"}), "4");
     EXPECT_EQ(json::get_string(patch, {"status", "allocatable", "nvidia.com/gpu"}), "3");
     EXPECT_EQ(json::get_string(patch, {"status", "allocatable", "pods"}), "110");
-    EXPECT_EQ(json::get_string(node_object(facts), {"metadata", "labels", "kubernetes.io/hostname"}), "n");
+    EXPECT_EQ(
+        json::get_string(node_object(facts), {"metadata", "labels", "kubernetes.io/hostname"}), "n"
+    );
 }
 
 TEST(KubeletObjects, ApiTime) {

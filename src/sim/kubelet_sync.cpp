@@ -24,14 +24,14 @@ constexpr Duration kWriteDeadline = Seconds(5);
 struct PodEntry {
     json::value object;  // as last seen in the API server
     std::string ip;
-    bool attempted = false;   // the kubelet may know it
-    bool admitted = false;    // the kubelet has it
-    bool refused = false;     // the object itself is wrong: it was reported as Failed
-    bool want_gone = false;   // deletion asked for, or the object is gone
-    bool in_api = true;       // false: nothing is left to delete
-    bool terminating = false; // the kubelet was told
-    bool stopped = false;     // all containers have ended: only the DELETE is missing
-    bool dirty = false;       // `status` is not reported yet
+    bool attempted = false;    // the kubelet may know it
+    bool admitted = false;     // the kubelet has it
+    bool refused = false;      // the object itself is wrong: it was reported as Failed
+    bool want_gone = false;    // deletion asked for, or the object is gone
+    bool in_api = true;        // false: nothing is left to delete
+    bool terminating = false;  // the kubelet was told
+    bool stopped = false;      // all containers have ended: only the DELETE is missing
+    bool dirty = false;        // `status` is not reported yet
     std::optional<testing::PodStatus> status;
     std::set<std::string> events;  // what was recorded already
 };
@@ -202,7 +202,8 @@ class KubeletSync::Impl : public std::enable_shared_from_this<KubeletSync::Impl>
         {
             const std::scoped_lock lock(mutex_);
             const auto found = pods_.find(work.uid);
-            // Stopped while it asked the plugins: it may know the pod or not; add_pod is idempotent.
+            // Stopped while it asked the plugins: it may know the pod or not; add_pod is
+            // idempotent.
             if (found != pods_.end()) found->second.admitted = false;
         }
         if (invalid) refuse(work, admission.error().message);
@@ -270,7 +271,9 @@ class KubeletSync::Impl : public std::enable_shared_from_this<KubeletSync::Impl>
             if (failed) {
                 changed_.wait_for(lock, options_.retry, [this] { return stopping_; });
             } else {
-                changed_.wait_for(lock, options_.tick, [this] { return stopping_ || any_report(); });
+                changed_.wait_for(lock, options_.tick, [this] {
+                    return stopping_ || any_report();
+                });
             }
         }
     }
@@ -340,10 +343,11 @@ class KubeletSync::Impl : public std::enable_shared_from_this<KubeletSync::Impl>
 
     // ---- events, with the kubelet's texts
 
-    void record(PodEntry& p, k8s::EventType type, const std::string& reason, const std::string& text) {
+    void record(
+        PodEntry& p, k8s::EventType type, const std::string& reason, const std::string& text
+    ) {
         if (!p.events.insert(reason + " " + text).second) return;
-        const k8s::ObjectReference about{
-            "Pod", p.status->ns, p.status->name, p.status->uid, "v1"};
+        const k8s::ObjectReference about{"Pod", p.status->ns, p.status->name, p.status->uid, "v1"};
         events_.record(about, type, reason, text);
     }
 
@@ -394,9 +398,7 @@ class KubeletSync::Impl : public std::enable_shared_from_this<KubeletSync::Impl>
     std::thread report_thread_;
 };
 
-KubeletSync::KubeletSync(
-    testing::Kubelet& kubelet, k8s::Client client, KubeletSyncOptions options
-)
+KubeletSync::KubeletSync(testing::Kubelet& kubelet, k8s::Client client, KubeletSyncOptions options)
     : impl_(std::make_shared<Impl>(kubelet, std::move(client), std::move(options))) {
     // The kubelet may report after this object is gone: the callback keeps the state alive.
     kubelet.on_pod_status([state = impl_](const testing::PodStatus& s) { state->on_status(s); });

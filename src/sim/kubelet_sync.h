@@ -19,7 +19,7 @@ namespace egpu::sim {
 struct KubeletSyncOptions {
     NodeFacts facts;
     std::string pod_ip_prefix = "10.244.0.";
-    Duration tick = Millis(200);    // node status on change only (the real kubelet: 10 s)
+    Duration tick = Millis(200);       // node status on change only (the real kubelet: 10 s)
     Duration heartbeat = Seconds(10);  // node status without a change
     Duration retry = Millis(100);
 };

@@ -1,10 +1,10 @@
 // The embedded kubelet with an embedded API server: what `kubectl` would see of nodes and pods.
 #include "sim/kubelet_sync.h"
 
+#include <optional>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <optional>
 
 #include "testing/apiserver/api_server.h"
 #include "testing/kubelet/rig.h"
@@ -12,8 +12,8 @@
 namespace egpu::sim {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::ApiServer;
+using ::testing::HasSubstr;
 using testing::ObjectRef;
 using testing::Rig;
 
@@ -48,8 +48,9 @@ class KubeletSyncTest : public ::testing::Test {
         const std::string limits =
             units == 0 ? "{}" : R"({"nano-gpu/gpu-percent":")" + std::to_string(units) + "\"}";
         auto made = api_->create(
-            R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + R"(","annotations":)" +
-            annotations + R"(},"spec":{"containers":[{"name":"main","image":"i","resources":{"limits":)" +
+            R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name +
+            R"(","annotations":)" + annotations +
+            R"(},"spec":{"containers":[{"name":"main","image":"i","resources":{"limits":)" +
             limits + "}}]}}"
         );
         ASSERT_TRUE(made.ok()) << made.error().message;
@@ -74,7 +75,8 @@ class KubeletSyncTest : public ::testing::Test {
             {"nodes", "", "n1"},
             [&](const json::value* node) {
                 return node != nullptr &&
-                       json::get_string(*node, {"status", "allocatable", "nano-gpu/gpu-percent"}) == units;
+                       json::get_string(*node, {"status", "allocatable", "nano-gpu/gpu-percent"}) ==
+                           units;
             },
             Seconds(10)
         );
@@ -161,8 +163,9 @@ TEST_F(KubeletSyncTest, AContainerThatMayNotStartWaitsWithTheReason) {
         [](const json::value* pod) {
             const auto* list =
                 pod == nullptr ? nullptr : json::get_array(*pod, {"status", "containerStatuses"});
-            return list != nullptr && json::get_string(list->at(0), {"state", "waiting", "reason"}) ==
-                                          "CreateContainerConfigError";
+            return list != nullptr &&
+                   json::get_string(list->at(0), {"state", "waiting", "reason"}) ==
+                       "CreateContainerConfigError";
         },
         Seconds(10)
     ));

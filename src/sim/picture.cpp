@@ -29,7 +29,9 @@ void add_holders(const PodView& pod, NodeRow& node, const NodeView& hardware) {
     }
 }
 
-std::string given_text(const testing::ContainerStatus& c, const PodView& pod, const NodeView& node) {
+std::string given_text(
+    const testing::ContainerStatus& c, const PodView& pod, const NodeView& node
+) {
     if (c.state == testing::ContainerState::kWaiting) return c.reason + " " + c.message;
     const auto cards = visible_devices(c);
     if (cards.empty()) return "no GPU";
@@ -40,7 +42,8 @@ std::string given_text(const testing::ContainerStatus& c, const PodView& pod, co
     }
     for (const std::string& uuid : cards) {
         for (const core::Card& card : node.cards) {
-            if (card.uuid == uuid) where += (where.empty() ? "" : ", ") + std::to_string(card.index);
+            if (card.uuid == uuid)
+                where += (where.empty() ? "" : ", ") + std::to_string(card.index);
         }
     }
     std::string out = percent > 0 ? std::to_string(percent) + " percent of card " + where

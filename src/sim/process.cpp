@@ -1,17 +1,17 @@
 #include "sim/process.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+#include <thread>
+#include <utility>
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <string_view>
-#include <thread>
-#include <utility>
 
 #include "base/fd.h"
 #include "base/files.h"

@@ -95,7 +95,9 @@ TEST(Preemption, NoVictimsNeededMeansNoCandidate) {
 }
 
 TEST(Preemption, LeastHarm) {
-    const auto p = [](int priority) { return std::make_shared<const SchedPod>(pod("p", 1, priority)); };
+    const auto p = [](int priority) {
+        return std::make_shared<const SchedPod>(pod("p", 1, priority));
+    };
     EXPECT_EQ(least_harm({{"a", {p(9)}}, {"b", {p(1), p(1), p(1)}}}), "b");
     EXPECT_EQ(least_harm({{"a", {p(3), p(3)}}, {"b", {p(3)}}}), "b");
     EXPECT_EQ(least_harm({}), std::nullopt);

@@ -126,7 +126,8 @@ Result<std::int64_t> amount_of(std::string_view resource, std::string_view quant
     const std::string_view digits = milli ? quantity.substr(0, quantity.size() - 1) : quantity;
     double number = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    if (error != std::errc() || end != digits.data() + digits.size() || !(std::abs(number) < 1e12)) {
+    if (error != std::errc() || end != digits.data() + digits.size() ||
+        !(std::abs(number) < 1e12)) {
         EG_TRY(const std::int64_t whole, core::parse_quantity(quantity));
         return whole * 1000;
     }
@@ -216,7 +217,8 @@ Misfit why_not(const SchedPod& pod, const SchedNode& node, const Amounts& used) 
         const auto found = from.find(resource);
         return found == from.end() ? std::int64_t{0} : found->second;
     };
-    if (amount(used, "pods") + 1 > amount(node.allocatable, "pods")) return {"Too many pods", false};
+    if (amount(used, "pods") + 1 > amount(node.allocatable, "pods"))
+        return {"Too many pods", false};
     for (const auto& [resource, wanted] : pod.requests) {
         const std::int64_t total = amount(node.allocatable, resource);
         if (amount(used, resource) + wanted <= total) continue;
@@ -230,7 +232,8 @@ std::string unavailable_text(std::size_t nodes, const std::map<std::string, std:
     std::map<std::string, int> counts;
     for (const auto& [node, reason] : reasons) ++counts[reason];
     std::vector<std::string> parts;
-    for (const auto& [reason, count] : counts) parts.push_back(std::to_string(count) + " " + reason);
+    for (const auto& [reason, count] : counts)
+        parts.push_back(std::to_string(count) + " " + reason);
     std::sort(parts.begin(), parts.end());
     std::string out = "0/" + std::to_string(nodes) + " nodes are available: ";
     for (std::size_t i = 0; i < parts.size(); ++i) out += (i == 0 ? "" : ", ") + parts[i];

@@ -1,5 +1,5 @@
-// What the small kube-scheduler knows of pods and nodes, and its NodeResourcesFit, NodeName-, taint-
-// and selector checks. Pure. Affinity, ports, volumes and topology spread are not modelled.
+// What the small kube-scheduler knows of pods and nodes, and its NodeResourcesFit, NodeName-,
+// taint- and selector checks. Pure. Affinity, ports, volumes and topology spread are not modelled.
 //
 // Contract: kube-scheduler's default plugins and their event texts ("Insufficient cpu").
 #pragma once

@@ -56,7 +56,9 @@ TEST(SchedulingFacts, PriorityGatesAndConditions) {
     EXPECT_TRUE(pod(R"({"schedulingGates":[{"name":"g"}]})").gated);
     EXPECT_FALSE(pod(R"({"preemptionPolicy":"Never"})").preempts);
     EXPECT_EQ(
-        pod("{}", R"({"conditions":[{"type":"PodScheduled","status":"False","reason":"R","message":"m"}]})")
+        pod("{}",
+            R"({"conditions":[{"type":"PodScheduled","status":"False","reason":"R","message":"m"}]})"
+        )
             .condition,
         "R m"
     );
@@ -64,11 +66,12 @@ TEST(SchedulingFacts, PriorityGatesAndConditions) {
 
 TEST(SchedulingFacts, WhyNot) {
     const char* const roomy = R"({"pods":"3","cpu":"2","nvidia.com/gpu":"4"})";
-    const SchedPod asks = pod(
-        R"({"containers":[{"name":"a","resources":{"limits":{"nvidia.com/gpu":"2"}}}]})"
-    );
+    const SchedPod asks =
+        pod(R"({"containers":[{"name":"a","resources":{"limits":{"nvidia.com/gpu":"2"}}}]})");
     EXPECT_EQ(why_not(asks, node(roomy), {}).reason, "");
-    EXPECT_EQ(why_not(asks, node(roomy), {{"nvidia.com/gpu", 3}}).reason, "Insufficient nvidia.com/gpu");
+    EXPECT_EQ(
+        why_not(asks, node(roomy), {{"nvidia.com/gpu", 3}}).reason, "Insufficient nvidia.com/gpu"
+    );
     EXPECT_FALSE(why_not(asks, node(roomy), {{"nvidia.com/gpu", 3}}).unresolvable);
     EXPECT_TRUE(why_not(asks, node(R"({"pods":"3"})"), {}).unresolvable);
     EXPECT_EQ(why_not(asks, node(roomy), {{"pods", 3}}).reason, "Too many pods");
@@ -90,7 +93,10 @@ TEST(SchedulingFacts, WhyNot) {
 TEST(SchedulingFacts, UnavailableTextCountsAndSortsReasons) {
     EXPECT_EQ(
         unavailable_text(
-            3, {{"a", "no card with 60 percent free"}, {"b", "Insufficient cpu"}, {"c", "Insufficient cpu"}}
+            3,
+            {{"a", "no card with 60 percent free"},
+             {"b", "Insufficient cpu"},
+             {"c", "Insufficient cpu"}}
         ),
         "0/3 nodes are available: 1 no card with 60 percent free, 2 Insufficient cpu."
     );
@@ -101,11 +107,9 @@ TEST(SchedulingFacts, BadObjectsAreErrors) {
     EXPECT_FALSE(sched_pod(parsed(R"({"metadata":{}})")).ok());
     EXPECT_FALSE(sched_node(parsed("[]")).ok());
     EXPECT_FALSE(amount_of("cpu", "lots").ok());
-    EXPECT_FALSE(
-        sched_pod(parsed(R"({"metadata":{"name":"p","uid":"u"},"spec":{"containers":[
+    EXPECT_FALSE(sched_pod(parsed(R"({"metadata":{"name":"p","uid":"u"},"spec":{"containers":[
             {"name":"a","resources":{"limits":{"nvidia.com/gpu":"x"}}}]}})"))
-            .ok()
-    );
+                     .ok());
 }
 
 }  // namespace

@@ -48,8 +48,8 @@ class SchedulingQueue {
         std::uint64_t order = 0;
         int attempts = 0;
         bool in_flight = false;
-        TimePoint ready{};      // not before this
-        TimePoint backed_off{}; // an event makes it ready at this time
+        TimePoint ready{};       // not before this
+        TimePoint backed_off{};  // an event makes it ready at this time
         std::uint64_t events_at_pop = 0;
     };
 

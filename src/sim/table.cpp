@@ -111,8 +111,9 @@ std::string render_cards(const ClusterPicture& picture, const TableStyle& style)
     const Widths w = measure(picture);
     std::string out;
     if (!picture.title.empty()) out += paint(picture.title, kBold, style) + "\n\n";
-    const std::string head = pad("NODE", w.node) + "  CARD  " + pad("MODEL", w.model) + "  MEMORY  " +
-                             pad("USED", style.color ? 10 : 12) + "        HOLDERS (percent)";
+    const std::string head = pad("NODE", w.node) + "  CARD  " + pad("MODEL", w.model) +
+                             "  MEMORY  " + pad("USED", style.color ? 10 : 12) +
+                             "        HOLDERS (percent)";
     out += paint(head, kDim, style) + "\n";
     const std::size_t before_holders =
         w.node + 2 + 4 + 2 + w.model + 2 + 6 + 2 + (style.color ? 10 : 12) + 8;
@@ -154,7 +155,11 @@ std::string render_pods(const ClusterPicture& picture, const TableStyle& style) 
         node = std::max(node, pod.node.size());
     }
     std::string out =
-        paint(pad("POD", name) + "  " + pad("PHASE", 9) + "  " + pad("NODE", node) + "  GIVEN", kDim, style) +
+        paint(
+            pad("POD", name) + "  " + pad("PHASE", 9) + "  " + pad("NODE", node) + "  GIVEN",
+            kDim,
+            style
+        ) +
         "\n";
     const std::size_t indent = name + 2 + 9 + 2 + node + 2;
     const int room = std::max(40, style.width - static_cast<int>(indent));

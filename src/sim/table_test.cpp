@@ -40,7 +40,9 @@ ClusterPicture example() {
 
 TEST(Table, CardsNameNodeModelUseAndHolders) {
     const std::string text = render_cards(example(), TableStyle{});
-    EXPECT_THAT(text, HasSubstr("edge-t4     0  Tesla T4  15 GiB  [########..]  80    a 60, b/side 20\n"));
+    EXPECT_THAT(
+        text, HasSubstr("edge-t4     0  Tesla T4  15 GiB  [########..]  80    a 60, b/side 20\n")
+    );
     EXPECT_THAT(text, HasSubstr("UNHEALTHY"));
     EXPECT_THAT(text, HasSubstr("empty    (no cards: driver not loaded)"));
     EXPECT_THAT(text, Not(HasSubstr("\x1b")));
@@ -57,7 +59,8 @@ TEST(Table, NarrowTerminalsWrapHoldersInsteadOfCutting) {
     picture.nodes[0].cards[0].holders.assign(9, {"some-long-pod-name", "container", 10});
     const std::string text = render_cards(picture, TableStyle{false, 80});
     std::size_t count = 0;
-    for (auto at = text.find("some-long"); at != std::string::npos; at = text.find("some-long", at + 1)) {
+    for (auto at = text.find("some-long"); at != std::string::npos;
+         at = text.find("some-long", at + 1)) {
         ++count;
     }
     EXPECT_EQ(count, 9U);

@@ -53,7 +53,8 @@ json::value random_pod(Random& random, const std::string& name) {
             annotations[sim::kAnnotationRunFor] = std::to_string(random.between(50, 800)) + "ms";
             containers.push_back(container("main", share, random.between(5, 60)));
             break;
-        default: containers.push_back(container("main", share, random.between(5, 60)));
+        default:
+            containers.push_back(container("main", share, random.between(5, 60)));
     }
     json::object spec{{"containers", std::move(containers)}};
     if (!inits.empty()) spec["initContainers"] = std::move(inits);
@@ -126,7 +127,9 @@ void Churn::step() {
         const auto phase = json::get_string(pod, {"status", "phase"});
         const bool over = phase == "Failed" || phase == "Succeeded";
         if (over && random_.chance(0.3)) {
-            (void)cluster_.api().remove({"pods", "default", std::string(json::get_string(pod, {"metadata", "name"}))});
+            (void)cluster_.api().remove(
+                {"pods", "default", std::string(json::get_string(pod, {"metadata", "name"}))}
+            );
         }
     }
     // Grows when there are few, shrinks when there are many.

@@ -1,11 +1,11 @@
 #include "command.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <string_view>
+
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/files.h"
@@ -14,6 +14,11 @@
 namespace egpu::e2e {
 
 namespace fs = std::filesystem;
+
+fs::path edge_gpu() {
+    const char* named = ::getenv("EDGE_GPU_BINARY");
+    return named != nullptr && *named != '\0' ? named : EDGE_GPU_BINARY;
+}
 
 Result<CommandResult> run_command(
     const fs::path& program,

@@ -12,6 +12,9 @@
 
 namespace egpu::e2e {
 
+// The executable under test: the one built with the tests, or $EDGE_GPU_BINARY.
+std::filesystem::path edge_gpu();
+
 struct CommandResult {
     int status = -1;
     std::string output;  // stdout and stderr together

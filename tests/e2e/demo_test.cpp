@@ -1,9 +1,9 @@
 // `edge-gpu demo` as a user runs it: what it prints, its exit status, and that nothing is left.
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-
-#include <thread>
 
 #include "base/files.h"
 #include "command.h"
@@ -18,14 +18,16 @@ using ::testing::IsEmpty;
 
 class DemoTest : public ::testing::Test {
   protected:
-    Result<CommandResult> demo(std::vector<std::string> arguments, Duration deadline = Seconds(240)) {
+    Result<CommandResult> demo(
+        std::vector<std::string> arguments, Duration deadline = Seconds(240)
+    ) {
         arguments.insert(arguments.begin(), "demo");
-        return run_command(EDGE_GPU_BINARY, arguments, {{"TMPDIR", folder_.path()}}, deadline);
+        return run_command(edge_gpu(), arguments, {{"TMPDIR", folder_.path()}}, deadline);
     }
 
     sim::ProcessOptions background() {
         sim::ProcessOptions options;
-        options.executable = EDGE_GPU_BINARY;
+        options.executable = edge_gpu();
         options.arguments = {"demo"};
         options.environment["TMPDIR"] = folder_.path();
         options.log_file = logs_.path() / "demo.log";
@@ -47,7 +49,8 @@ class DemoTest : public ::testing::Test {
     }
 
     void expect_nothing_left() {
-        EXPECT_TRUE(wait_until([&] { return processes_with(folder_.path()).empty(); }, Seconds(10)));
+        EXPECT_TRUE(wait_until([&] { return processes_with(folder_.path()).empty(); }, Seconds(10))
+        );
         EXPECT_THAT(processes_with(folder_.path()), IsEmpty());
         EXPECT_THAT(folder_.entries(), IsEmpty());
     }
@@ -80,8 +83,9 @@ TEST_F(DemoTest, CtrlCEndsTheLiveTableInOrder) {
     auto process = sim::Process::start(background());
     ASSERT_TRUE(process.ok()) << process.error().message;
     const auto shows = [&](const char* text) { return printed().find(text) != std::string::npos; };
-    ASSERT_TRUE(wait_until([&] { return shows("export KUBECONFIG=") && shows("no-room"); }, Seconds(90)))
-        << printed();
+    ASSERT_TRUE(
+        wait_until([&] { return shows("export KUBECONFIG=") && shows("no-room"); }, Seconds(90))
+    ) << printed();
     ASSERT_TRUE(process->signal(SIGINT).ok());
     auto status = process->wait(Seconds(30));
     ASSERT_TRUE(status.ok()) << status.error().message;
@@ -112,20 +116,21 @@ TEST_F(DemoTest, ChildrenDieWithADemoThatIsKilled) {
 TEST_F(DemoTest, AFailureHalfWayIsOneSentenceAndLeavesNothing) {
     auto first = sim::Process::start(background());
     ASSERT_TRUE(first.ok());
-    ASSERT_TRUE(wait_until(
-        [&] { return printed().find("KUBECONFIG=") != std::string::npos; }, Seconds(60)
-    ));
-    const std::string text = printed();
-    auto config = read_file(
-        text.substr(text.find("KUBECONFIG=") + 11, text.find('\n', text.find("KUBECONFIG=")) -
-                                                       text.find("KUBECONFIG=") - 11)
+    ASSERT_TRUE(
+        wait_until([&] { return printed().find("KUBECONFIG=") != std::string::npos; }, Seconds(60))
     );
+    const std::string text = printed();
+    auto config = read_file(text.substr(
+        text.find("KUBECONFIG=") + 11,
+        text.find('\n', text.find("KUBECONFIG=")) - text.find("KUBECONFIG=") - 11
+    ));
     ASSERT_TRUE(config.ok()) << config.error().message;
     const std::string host = "127.0.0.1:";
-    const std::string port = std::to_string(std::stoi(config->substr(config->find(host) + host.size())));
+    const std::string port =
+        std::to_string(std::stoi(config->substr(config->find(host) + host.size())));
     ScratchFolder other;
     auto second =
-        run_command(EDGE_GPU_BINARY, {"demo", "--port", port}, {{"TMPDIR", other.path()}}, Seconds(60));
+        run_command(edge_gpu(), {"demo", "--port", port}, {{"TMPDIR", other.path()}}, Seconds(60));
     ASSERT_TRUE(second.ok()) << second.error().message;
     EXPECT_EQ(second->status, 1) << second->output;
     EXPECT_THAT(second->output, HasSubstr(port));

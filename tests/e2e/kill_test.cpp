@@ -4,16 +4,17 @@
 //
 // EDGE_GPU_KILLS: how many (default 200). EDGE_GPU_SEED: replays the decisions of a run.
 // EDGE_GPU_KEEP: the cluster's folder (logs, state files, checkpoints) is kept after a failure.
-#include <gtest/gtest.h>
-#include <stdlib.h>
-#include <time.h>
-
 #include <chrono>
 #include <iostream>
 #include <thread>
 
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <time.h>
+
 #include "base/random.h"
 #include "churn.h"
+#include "command.h"
 #include "sim/audit.h"
 #include "sim/cluster.h"
 
@@ -36,14 +37,15 @@ class KillTest : public ::testing::Test {
   protected:
     void SetUp() override {
         const auto now = std::chrono::system_clock::now().time_since_epoch().count();
-        seed_ = number_from_environment("EDGE_GPU_SEED", static_cast<std::uint64_t>(now) % 1'000'000);
+        seed_ =
+            number_from_environment("EDGE_GPU_SEED", static_cast<std::uint64_t>(now) % 1'000'000);
         std::cout << "EDGE_GPU_SEED=" << seed_ << std::endl;
         random_ = Random(seed_);
     }
 
     void start(bool node_cache_capable) {
         sim::ClusterOptions options;
-        options.executable = EDGE_GPU_BINARY;
+        options.executable = edge_gpu();
         options.nodes = {
             {"old", "t4", testing::Dialect::k1_21},
             {"new", "a10", testing::Dialect::k1_34},
@@ -77,13 +79,27 @@ class KillTest : public ::testing::Test {
         auto& faults = cluster_->api().faults();
         const int count = random_.between(1, 3);
         switch (random_.below(7)) {
-            case 0: faults.fail_next(count, "POST", "/binding$", 409); return "409 on bind";
-            case 1: faults.fail_next(count, "POST", "/binding$", 500); return "500 on bind";
-            case 2: faults.drop_after_commit(count, "POST", "/binding$"); return "bind answer lost";
-            case 3: faults.break_watches(); return "watches broken";
-            case 4: faults.expire_history(); return "history expired";
-            case 5: faults.fail_next(count, "", "/api/v1/", 500); return "500 on anything";
-            default: faults.drop_before(count, "", "/api/v1/pods"); return "connections cut";
+            case 0:
+                faults.fail_next(count, "POST", "/binding$", 409);
+                return "409 on bind";
+            case 1:
+                faults.fail_next(count, "POST", "/binding$", 500);
+                return "500 on bind";
+            case 2:
+                faults.drop_after_commit(count, "POST", "/binding$");
+                return "bind answer lost";
+            case 3:
+                faults.break_watches();
+                return "watches broken";
+            case 4:
+                faults.expire_history();
+                return "history expired";
+            case 5:
+                faults.fail_next(count, "", "/api/v1/", 500);
+                return "500 on anything";
+            default:
+                faults.drop_before(count, "", "/api/v1/pods");
+                return "connections cut";
         }
     }
 
@@ -157,27 +173,35 @@ class KillTest : public ::testing::Test {
         delete_all();
         settle("after deleting all pods");
         const auto stats = cluster_->kube_scheduler().stats();
-        std::cout << done << " kills, " << churn.created() << " pods created, " << stats.bound << " bound, "
-                  << stats.bind_errors << " bind errors; slowest to settle "
+        std::cout << done << " kills, " << churn.created() << " pods created, " << stats.bound
+                  << " bound, " << stats.bind_errors << " bind errors; slowest to settle "
                   << std::chrono::duration_cast<Millis>(slowest_).count() << " ms" << std::endl;
         EXPECT_GT(stats.bound, 0U);
     }
 
     void TearDown() override {
-        if (cluster_ && HasFailure()) {
-            if (::getenv("EDGE_GPU_KEEP") != nullptr) {
-                cluster_->keep_folder();
-                std::cout << "kept: " << cluster_->folder().string() << "\n";
-                for (const json::value& pod : cluster_->api().list("pods")) {
-                    std::cout << json::to_text(pod) << "\n";
-                }
+        if (!cluster_) return;
+        if (HasFailure()) {
+            show_logs();
+        } else {
+            const Status stopped = cluster_->stop();
+            EXPECT_TRUE(stopped.ok()) << stopped.error().message;
+        }
+    }
+
+    void show_logs() {
+        if (::getenv("EDGE_GPU_KEEP") != nullptr) {
+            cluster_->keep_folder();
+            std::cout << "kept: " << cluster_->folder().string() << "\n";
+            for (const json::value& pod : cluster_->api().list("pods")) {
+                std::cout << json::to_text(pod) << "\n";
             }
-            std::cout << "scheduler:\n" << sim::tail_of(cluster_->log_folder() / "scheduler.log", 15);
-            for (const auto& node : cluster_->nodes()) {
-                const std::string name = node->spec().name;
-                std::cout << "agent of " << name << ":\n"
-                          << sim::tail_of(cluster_->log_folder() / ("agent-" + name + ".log"), 25);
-            }
+        }
+        std::cout << "scheduler:\n" << sim::tail_of(cluster_->log_folder() / "scheduler.log", 15);
+        for (const auto& node : cluster_->nodes()) {
+            const std::string name = node->spec().name;
+            std::cout << "agent of " << name << ":\n"
+                      << sim::tail_of(cluster_->log_folder() / ("agent-" + name + ".log"), 25);
         }
     }
 

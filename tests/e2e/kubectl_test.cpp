@@ -1,9 +1,9 @@
 // The real kubectl against the demo's cluster: what a user of the guide types and sees.
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
-
-#include <thread>
 
 #include "base/files.h"
 #include "command.h"
@@ -45,7 +45,8 @@ spec:
 
 std::string share_yaml(const std::string& name, int percent) {
     return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + name +
-           "\nspec:\n  containers:\n    - name: main\n      image: i\n      resources:\n        limits:\n"
+           "\nspec:\n  containers:\n    - name: main\n      image: i\n      resources:\n        "
+           "limits:\n"
            "          nano-gpu/gpu-percent: \"" +
            std::to_string(percent) + "\"\n";
 }
@@ -56,24 +57,34 @@ class KubectlTest : public ::testing::TestWithParam<const char*> {
     void SetUp() override {
         const bool other = std::string(GetParam()) == "other";
         const char* named = ::getenv("EDGE_GPU_KUBECTL");
-        if (other && named == nullptr) GTEST_SKIP() << "EDGE_GPU_KUBECTL does not name another kubectl";
+        if (other && named == nullptr)
+            GTEST_SKIP() << "EDGE_GPU_KUBECTL does not name another kubectl";
         kubectl_ = other ? named : find_program("kubectl").string();
         if (kubectl_.empty()) GTEST_SKIP() << "no kubectl in PATH (Debian: kubernetes-client)";
         sim::ClusterOptions options;
-        options.executable = EDGE_GPU_BINARY;
+        options.executable = edge_gpu();
         options.nodes = {
-            {"edge-t4", "t4", testing::Dialect::k1_21}, {"edge-a10", "a10", testing::Dialect::k1_34}};
+            {"edge-t4", "t4", testing::Dialect::k1_21},
+            {"edge-a10", "a10", testing::Dialect::k1_34}};
         options.tls = !find_program("openssl").empty();
         auto cluster = sim::Cluster::start(std::move(options), StopSource().token());
         ASSERT_TRUE(cluster.ok()) << cluster.error().message;
         cluster_ = std::move(*cluster);
     }
 
+    void TearDown() override {
+        if (!cluster_) return;
+        const Status stopped = cluster_->stop();
+        EXPECT_TRUE(stopped.ok()) << stopped.error().message;
+    }
+
     // Fails the test when kubectl does.
     std::string kubectl(const std::vector<std::string>& arguments) {
         auto run = run_command(
-            kubectl_, arguments,
-            {{"KUBECONFIG", cluster_->kubeconfig()}, {"HOME", scratch_.path()}}, Seconds(60)
+            kubectl_,
+            arguments,
+            {{"KUBECONFIG", cluster_->kubeconfig()}, {"HOME", scratch_.path()}},
+            Seconds(60)
         );
         if (!run) {
             ADD_FAILURE() << run.error().message;
@@ -104,9 +115,12 @@ class KubectlTest : public ::testing::TestWithParam<const char*> {
     std::unique_ptr<sim::Cluster> cluster_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Program, KubectlTest, ::testing::Values("default", "other"), [](const auto& p) {
-    return std::string(p.param);
-});
+INSTANTIATE_TEST_SUITE_P(
+    Program,
+    KubectlTest,
+    ::testing::Values("default", "other"),
+    [](const auto& p) { return std::string(p.param); }
+);
 
 TEST_P(KubectlTest, TheGuideWorks) {
     const std::string nodes = kubectl({"get", "nodes"});
@@ -118,7 +132,8 @@ TEST_P(KubectlTest, TheGuideWorks) {
     );
 
     EXPECT_THAT(
-        apply(kGuidePods), AllOf(HasSubstr("pod/cuda-whole created"), HasSubstr("pod/cuda-share created"))
+        apply(kGuidePods),
+        AllOf(HasSubstr("pod/cuda-whole created"), HasSubstr("pod/cuda-share created"))
     );
     ASSERT_TRUE(phase_becomes("cuda-whole", "Running"));
     ASSERT_TRUE(phase_becomes("cuda-share", "Running"));
@@ -132,8 +147,10 @@ TEST_P(KubectlTest, TheGuideWorks) {
     EXPECT_THAT(
         described,
         AllOf(
-            HasSubstr("nano-gpu/assume"), HasSubstr("nano-gpu/container-cuda"),
-            HasSubstr("edge-gpu.io/placement"), HasSubstr("Running")
+            HasSubstr("nano-gpu/assume"),
+            HasSubstr("nano-gpu/container-cuda"),
+            HasSubstr("edge-gpu.io/placement"),
+            HasSubstr("Running")
         )
     );
     EXPECT_TRUE(sim::settle(*cluster_, Seconds(30), StopSource().token()).ok());
