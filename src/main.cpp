@@ -24,17 +24,28 @@ struct Command {
 };
 
 constexpr std::array kCommands{
-    Command{"scheduler", "nano-gpu-scheduler", egpu::scheduler::run_scheduler,
-            "scheduler extender: places pods on cards and binds them (in the cloud)"},
-    Command{"agent", "nano-gpu-agent", egpu::agent::run_agent,
-            "device plugins for nvidia.com/gpu and nano-gpu/gpu-percent (on every GPU node)"},
-    Command{"demo", "", egpu::sim::run_demo,
-            "the whole stack on this machine, with simulated cards and no cluster"},
+    Command{
+        "scheduler",
+        "nano-gpu-scheduler",
+        egpu::scheduler::run_scheduler,
+        "scheduler extender: places pods on cards and binds them (in the cloud)"},
+    Command{
+        "agent",
+        "nano-gpu-agent",
+        egpu::agent::run_agent,
+        "device plugins for nvidia.com/gpu and nano-gpu/gpu-percent (on every GPU node)"},
+    Command{
+        "demo",
+        "",
+        egpu::sim::run_demo,
+        "the whole stack on this machine, with simulated cards and no cluster"},
     Command{"version", "", print_version, "print the version"},
 };
 
 int usage(std::FILE* out) {
-    std::fputs("usage: edge-gpu COMMAND [flags]\n\nNVIDIA GPUs in Kubernetes, whole and shared.\n\n", out);
+    std::fputs(
+        "usage: edge-gpu COMMAND [flags]\n\nNVIDIA GPUs in Kubernetes, whole and shared.\n\n", out
+    );
     for (const Command& command : kCommands) {
         std::fprintf(out, "  %-10s %s\n", command.name.data(), command.help);
     }

@@ -55,9 +55,10 @@ Alive alive_in(const KubeletBooks& books, const PodsView& view, const BookEntry&
     const ListedContainer* container = pod->container(entry.holder.container);
     if (container != nullptr)
         return holds(*container, entry.resource, entry.ids) ? Alive::kYes : Alive::kNo;
-    // Plain init containers are never listed; others are as long as their pod is.
+    // Plain init containers are never listed, sidecars only from 1.30 on; the pod's containers are
+    // as long as their pod is.
     const auto kind = entry.holder.kind;
-    return !kind || *kind == core::ContainerKind::kInit ? Alive::kYes : Alive::kNo;
+    return !kind || *kind != core::ContainerKind::kApp ? Alive::kYes : Alive::kNo;
 }
 
 std::string basename(const std::string& path) {

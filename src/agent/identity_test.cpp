@@ -183,6 +183,23 @@ TEST_F(Identity, BooksArePutTogether) {
     EXPECT_EQ(all[2].alive, Alive::kUnclear);  // a pod nobody knows by name
 }
 
+TEST_F(Identity, KubeletsBefore130DoNotListSidecars) {
+    view.upsert(
+        pod("u1",
+            "p",
+            {{"side", ContainerKind::kSidecar, "10", ""}, {"main", ContainerKind::kApp, "20", ""}})
+    );
+    books.pods = {listed("p", {{"main", {{Resource::kPercent, units(0, 0, 20)}}}})};
+    books.checkpoint = {
+        {"u1", "side", Resource::kPercent, units(1, 0, 10), answer("t1", "GPU-1")},
+        {"u1", "main", Resource::kPercent, units(0, 0, 20), answer("t2", "GPU-0")},
+    };
+    const auto all = entries();
+    ASSERT_EQ(all.size(), 2U);
+    EXPECT_EQ(all[0].alive, BookEntry::Alive::kYes) << "its share must stay held";
+    EXPECT_EQ(all[1].alive, BookEntry::Alive::kYes);
+}
+
 TEST_F(Identity, WithoutTheApiServerTheListNamesThePod) {
     books.pods = {listed("p", {{"main", {{Resource::kPercent, units(0, 0, 20)}}}})};
     books.checkpoint = {

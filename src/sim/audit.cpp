@@ -131,14 +131,16 @@ void compare_container(
             std::string(asked->resource) + " instead of " + std::to_string(asked->units())
         );
     }
+}
+
+// Its device IDs name other cards than those it was given.
+bool is_overridden(const testing::ContainerStatus& c, const core::ContainerRequest& asked) {
     std::set<std::string> by_ids;
-    if (held != c.ids.end()) {
+    if (const auto held = c.ids.find(std::string(asked.resource)); held != c.ids.end()) {
         for (const std::string& id : held->second) by_ids.insert(id.substr(0, id.find("::")));
     }
-    const std::vector<std::string> of_ids(by_ids.begin(), by_ids.end());
-    if (of_ids != given) {
-        out.push_back(who + " was given " + join(given) + ", its device IDs say " + join(of_ids));
-    }
+    const auto given = visible_devices(c);
+    return std::set<std::string>(given.begin(), given.end()) != by_ids;
 }
 
 void compare_kubelet(const ClusterView& view, const NodeView& node, Lines& out) {
@@ -390,7 +392,26 @@ std::vector<std::string> disagrees(const ClusterView& view) {
     return out;
 }
 
-Status settle(Cluster& cluster, Duration timeout, const StopToken& stop) {
+std::vector<std::string> overridden(const ClusterView& view) {
+    Lines out;
+    for (const NodeView& node : view.nodes) {
+        for (const testing::PodStatus& status : node.pods) {
+            const PodView* pod = find_pod(view, status.uid);
+            if (pod == nullptr || pod->terminal() || pod->deleting) continue;
+            for (const testing::ContainerStatus& c : status.containers) {
+                const auto* asked = request_of(*pod, c.name);
+                if (asked == nullptr || !is_overridden(c, *asked)) continue;
+                out.push_back(
+                    node.name + ": container " + c.name + " of " + pod->key +
+                    " was given other cards than its device IDs name: " + join(visible_devices(c))
+                );
+            }
+        }
+    }
+    return out;
+}
+
+Status settle(Cluster& cluster, Duration timeout, const StopToken& stop, Overrides overrides) {
     const TimePoint until = MonoClock::now() + timeout;
     while (true) {
         auto lines = cluster.crashed();
@@ -400,6 +421,10 @@ Status settle(Cluster& cluster, Duration timeout, const StopToken& stop) {
         const bool at_once = !lines.empty();
         const auto rest = disagrees(view);
         lines.insert(lines.end(), rest.begin(), rest.end());
+        if (overrides == Overrides::kNone) {
+            const auto other = overridden(view);
+            lines.insert(lines.end(), other.begin(), other.end());
+        }
         if (lines.empty()) return ok_status();
         if (at_once || MonoClock::now() >= until) {
             std::string text = at_once ? "unsafe:" : "contradictions that stay:";

@@ -68,16 +68,28 @@ std::vector<std::string> unsafe(const ClusterView& view);
 
 // No card above 100 percent by the annotations: not part of unsafe(), for when an agent had to give
 // a container another card, that card may be planned for a pod which the kubelet has not admitted
-// yet; it will be given another one, too. Annotation = environment = the cards of the kubelet's
-// device IDs, for every container; kubelets and API server know the same pods; the extender's
+// yet; it will be given another one, too. Annotation = environment for every container, with as
+// many device IDs as it asked for; kubelets and API server know the same pods; the extender's
 // account equals the annotations, without reservations or guesses; devices are withdrawn exactly
 // where a card is used through the other resource (so nothing leaks). Pods that wait for room are
 // no contradiction.
 std::vector<std::string> disagrees(const ClusterView& view);
 
-// Polls until unsafe() and disagrees() are empty. The error lists what is left after `timeout`; an
-// unsafe view fails at once.
-Status settle(Cluster& cluster, Duration timeout, const StopToken& stop);
+// Containers that were given other cards than their device IDs name. Right as long as everybody
+// else agrees (an agent does it when the card of the IDs has no room), but never needed in a calm
+// cluster; a kubelet that is restarted in the middle of an admission can cause it.
+std::vector<std::string> overridden(const ClusterView& view);
+
+enum class Overrides { kNone, kAllowed };
+
+// Polls until unsafe(), disagrees() and (unless allowed) overridden() are empty. The error lists
+// what is left after `timeout`; an unsafe view fails at once.
+Status settle(
+    Cluster& cluster,
+    Duration timeout,
+    const StopToken& stop,
+    Overrides overrides = Overrides::kNone
+);
 
 // Percent of each card (by UUID) that the containers of one pod hold: the peak over init
 // containers, sidecars and containers. `placed`: by container, the cards and percents.

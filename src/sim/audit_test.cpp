@@ -72,6 +72,7 @@ ClusterView healthy_view() {
 TEST(Audit, AViewWithoutContradictionsIsClean) {
     EXPECT_THAT(unsafe(healthy_view()), IsEmpty());
     EXPECT_THAT(disagrees(healthy_view()), IsEmpty());
+    EXPECT_THAT(overridden(healthy_view()), IsEmpty());
 }
 
 TEST(Audit, ACardAboveHundredByAnnotationsDoesNotSettle) {
@@ -114,7 +115,7 @@ TEST(Audit, EnvironmentAnnotationAndIdsMustAgree) {
     ClusterView view = healthy_view();
     view.nodes[0].pods[0].containers[0].given.envs["NVIDIA_VISIBLE_DEVICES"] = "G1";
     EXPECT_THAT(disagrees(view), Contains(HasSubstr("was given G1, its placement says G0")));
-    EXPECT_THAT(disagrees(view), Contains(HasSubstr("its device IDs say G0")));
+    EXPECT_THAT(overridden(view), Contains(HasSubstr("other cards than its device IDs name: G1")));
     view = healthy_view();
     view.nodes[0].pods[0].containers[0].ids["nano-gpu/gpu-percent"].pop_back();
     EXPECT_THAT(disagrees(view), Contains(HasSubstr("holds 59 devices")));

@@ -173,7 +173,7 @@ Status run_live(Cluster& cluster, const std::vector<DemoPod>& pods, const StopTo
         std::string text = render_cards(picture, style) + "\n" + render_pods(picture, style) + "\n";
         for (const std::string& line : unsafe(view)) text += "UNSAFE: " + line + "\n";
         if (text != shown) {
-            print((style.color ? "\x1b[H\x1b[2J\x1b[3J" : "\n") + text + how_to_use(cluster));
+            print((style.color ? "\x1b[H\x1b[2J" : "\n") + text + how_to_use(cluster));
             shown = std::move(text);
         }
         if (stop.wait_for(kLookEvery)) return ok_status();

@@ -8,15 +8,13 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "k8s/events.h"
 #include "k8s/watch.h"
+#include "sim/pod_writer.h"
 #include "sim/scheduler_cache.h"
 
 namespace egpu::sim {
 
 namespace {
-
-constexpr Duration kWriteDeadline = Seconds(5);
 
 // The outcome of looking for a node.
 struct Search {
@@ -30,12 +28,12 @@ struct Search {
 class KubeScheduler::Impl {
   public:
     Impl(k8s::Client client, KubeSchedulerOptions options, std::unique_ptr<ExtenderCaller> extender)
-        : client_(client.with_user_agent("kube-scheduler")),
+        : writer_(client.with_user_agent("kube-scheduler"), stop_.token()),
           options_(std::move(options)),
           extender_(std::move(extender)),
-          events_(client_, event_options()),
           queue_(options_.queue),
           random_(options_.seed) {
+        const k8s::Client watching = client.with_user_agent("kube-scheduler");
         k8s::ReflectorOptions pods;
         pods.path = "/api/v1/pods";
         pods.field_selector = "status.phase!=Succeeded,status.phase!=Failed";
@@ -45,7 +43,7 @@ class KubeScheduler::Impl {
         nodes.path = "/api/v1/nodes";
         nodes.field_selector.clear();
         pods_watch_ = std::make_unique<k8s::Reflector>(
-            client_,
+            watching,
             pods,
             k8s::ReflectorCallbacks{
                 [this](const json::value& pod) { pod_changed(pod); },
@@ -55,7 +53,7 @@ class KubeScheduler::Impl {
                 {}}
         );
         nodes_watch_ = std::make_unique<k8s::Reflector>(
-            client_,
+            watching,
             nodes,
             k8s::ReflectorCallbacks{
                 [this](const json::value& node) { node_changed(node); },
@@ -89,7 +87,7 @@ class KubeScheduler::Impl {
         if (cycle_thread_.joinable()) cycle_thread_.join();
         for (std::thread& t : bind_threads_) t.join();
         bind_threads_.clear();
-        events_.stop(Duration::zero());
+        writer_.stop();
     }
 
     bool synced() const { return pods_watch_->synced() && nodes_watch_->synced(); }
@@ -103,14 +101,6 @@ class KubeScheduler::Impl {
 
   private:
     using Pod = std::shared_ptr<const SchedPod>;
-
-    static k8s::EventOptions event_options() {
-        k8s::EventOptions options;
-        options.component = "default-scheduler";
-        options.rate = 100;
-        options.burst = 200;
-        return options;
-    }
 
     // ---- what the API server says
 
@@ -294,12 +284,7 @@ class KubeScheduler::Impl {
             lock.unlock();
             const Status bound = bind(*pod, node);
             if (bound) {
-                events_.record(
-                    reference(*pod),
-                    k8s::EventType::kNormal,
-                    "Scheduled",
-                    "Successfully assigned " + pod->key() + " to " + node
-                );
+                writer_.scheduled(*pod, node);
             } else {
                 unbind(pod, bound.error());
             }
@@ -310,9 +295,7 @@ class KubeScheduler::Impl {
 
     Status bind(const SchedPod& pod, const std::string& node) {
         if (extender_->interested(pod)) return extender_->bind(pod, node);
-        k8s::Call call(MonoClock::now() + kWriteDeadline);
-        call.stop = &stop_token_;
-        return client_.bind_pod(pod.ns, pod.name, pod.uid, node, {}, call);
+        return writer_.bind(pod, node);
     }
 
     void unbind(const Pod& pod, const Error& error) {
@@ -347,24 +330,7 @@ class KubeScheduler::Impl {
             queue_.failed(pod->uid, wait_for_event && nominated.empty(), MonoClock::now());
         }
         changed_.notify_all();
-        events_.record(reference(*pod), k8s::EventType::kWarning, "FailedScheduling", text);
-        if (pod->condition == reason + " " + text && nominated.empty()) return;
-        json::object status{
-            {"conditions",
-             json::array{
-                 {{"type", "PodScheduled"},
-                  {"status", "False"},
-                  {"reason", reason},
-                  {"message", text}}}}};
-        if (!nominated.empty()) status["nominatedNodeName"] = nominated;
-        const json::value patch{{"metadata", {{"uid", pod->uid}}}, {"status", std::move(status)}};
-        k8s::Call call(MonoClock::now() + kWriteDeadline);
-        call.stop = &stop_token_;
-        auto done = client_.patch(
-            k8s::pod_path(pod->ns, pod->name) + "/status", patch, k8s::PatchType::kStrategic, call
-        );
-        if (!done)
-            log::debug("status not written", {{"pod", pod->key()}, {"why", done.error().message}});
+        writer_.not_scheduled(*pod, reason, text, nominated);
     }
 
     // The node that was made room on (its victims are being deleted), or "".
@@ -401,63 +367,18 @@ class KubeScheduler::Impl {
         }
         const auto node = least_harm(victims);
         if (!node) return "";
-        for (const auto& victim : victims[*node]) evict(*victim, pod, *node);
+        for (const auto& victim : victims[*node]) writer_.evict(*victim, pod, *node);
         const std::scoped_lock lock(mutex_);
         ++stats_.preemptions;
         return *node;
     }
 
-    // The extender's answer as pods; it may name any pod of the node, or leave nodes out.
-    static Victims narrowed(
-        const Victims& proposed,
-        const std::map<std::string, std::vector<std::string>>& answer,
-        const Snapshot& snapshot
-    ) {
-        Victims out;
-        for (const auto& [node, uids] : answer) {
-            const auto here = snapshot.pods.find(node);
-            if (!proposed.contains(node) || here == snapshot.pods.end()) continue;
-            for (const std::string& uid : uids) {
-                for (const auto& p : here->second) {
-                    if (p->uid == uid) out[node].push_back(p);
-                }
-            }
-            if (out[node].size() != uids.size()) out.erase(node);  // names a pod that is not there
-        }
-        return out;
-    }
-
-    void evict(const SchedPod& victim, const SchedPod& by, const std::string& node) {
-        events_.record(
-            reference(victim),
-            k8s::EventType::kNormal,
-            "Preempted",
-            "Preempted by pod " + by.uid + " on node " + node
-        );
-        const json::value options{
-            {"apiVersion", "v1"},
-            {"kind", "DeleteOptions"},
-            {"preconditions", {{"uid", victim.uid}}}};
-        k8s::Call call(MonoClock::now() + kWriteDeadline);
-        call.stop = &stop_token_;
-        auto done = client_.del(k8s::pod_path(victim.ns, victim.name), options, call);
-        if (!done && done.error().code != ErrorCode::kNotFound) {
-            log::warn("victim not deleted", {{"pod", victim.key()}, {"why", done.error().message}});
-        }
-    }
-
-    static k8s::ObjectReference reference(const SchedPod& pod) {
-        return {"Pod", pod.ns, pod.name, pod.uid, "v1"};
-    }
-
-    k8s::Client client_;
+    StopSource stop_;
+    PodWriter writer_;
     KubeSchedulerOptions options_;
     std::unique_ptr<ExtenderCaller> extender_;
-    k8s::EventRecorder events_;
     std::unique_ptr<k8s::Reflector> pods_watch_;
     std::unique_ptr<k8s::Reflector> nodes_watch_;
-    StopSource stop_;
-    StopToken stop_token_ = stop_.token();
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;

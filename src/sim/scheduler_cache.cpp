@@ -147,6 +147,25 @@ Victims find_victims(
     return out;
 }
 
+Victims narrowed(
+    const Victims& proposed,
+    const std::map<std::string, std::vector<std::string>>& answer,
+    const Snapshot& snapshot
+) {
+    Victims out;
+    for (const auto& [node, uids] : answer) {
+        const auto here = snapshot.pods.find(node);
+        if (!proposed.contains(node) || here == snapshot.pods.end()) continue;
+        for (const std::string& uid : uids) {
+            for (const auto& p : here->second) {
+                if (p->uid == uid) out[node].push_back(p);
+            }
+        }
+        if (out[node].size() != uids.size()) out.erase(node);
+    }
+    return out;
+}
+
 std::optional<std::string> least_harm(const Victims& victims) {
     std::optional<std::string> best;
     std::tuple<std::int64_t, std::int64_t, std::size_t> best_harm;

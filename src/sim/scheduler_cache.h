@@ -55,6 +55,14 @@ Victims find_victims(
     const SchedPod& pod, const Snapshot& snapshot, const std::set<std::string>& candidates
 );
 
+// The extender's answer as pods: it may name any pod of the node, or leave nodes out. A node for
+// which it names a pod that is not there is left out, too.
+Victims narrowed(
+    const Victims& proposed,
+    const std::map<std::string, std::vector<std::string>>& answer,
+    const Snapshot& snapshot
+);
+
 // The node whose victims matter least: lowest highest priority, lowest sum, fewest.
 std::optional<std::string> least_harm(const Victims& victims);
 

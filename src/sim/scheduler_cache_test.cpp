@@ -94,6 +94,22 @@ TEST(Preemption, NoVictimsNeededMeansNoCandidate) {
     EXPECT_THAT(find_victims(pod("new", 2, 10), cache.snapshot(), {"n"}), IsEmpty());
 }
 
+TEST(Preemption, TheExtendersAnswerMayDropNodesAndNameOtherPodsOfTheNode) {
+    SchedulerCache cache;
+    cache.upsert_node(node("n", 4));
+    cache.upsert_node(node("m", 4));
+    for (const char* uid : {"a", "b"}) cache.upsert_pod(pod(uid, 2, 1, "n"));
+    cache.upsert_pod(pod("c", 4, 1, "m"));
+    const Victims proposed = find_victims(pod("new", 2, 10), cache.snapshot(), {"n", "m"});
+    ASSERT_EQ(proposed.size(), 2U);
+    const Victims left = narrowed(proposed, {{"n", {"b"}}}, cache.snapshot());
+    EXPECT_EQ(left.size(), 1U);
+    EXPECT_THAT(uids(left, "n"), ElementsAre("b"));
+    EXPECT_THAT(
+        narrowed(proposed, {{"n", {"gone"}}, {"other", {"a"}}}, cache.snapshot()), IsEmpty()
+    );
+}
+
 TEST(Preemption, LeastHarm) {
     const auto p = [](int priority) {
         return std::make_shared<const SchedPod>(pod("p", 1, priority));

@@ -132,8 +132,11 @@ class KillTest : public ::testing::Test {
 
     void settle(const std::string& when) {
         const TimePoint begin = MonoClock::now();
-        const Status settled = sim::settle(*cluster_, Seconds(30), stop_.token());
+        const Status settled =
+            sim::settle(*cluster_, Seconds(30), stop_.token(), sim::Overrides::kAllowed);
         slowest_ = std::max(slowest_, MonoClock::now() - begin);
+        most_overridden_ =
+            std::max(most_overridden_, sim::overridden(sim::look_at(*cluster_, false)).size());
         ASSERT_TRUE(settled.ok()) << when << ", seed " << seed_ << ": " << settled.error().message;
     }
 
@@ -175,8 +178,11 @@ class KillTest : public ::testing::Test {
         const auto stats = cluster_->kube_scheduler().stats();
         std::cout << done << " kills, " << churn.created() << " pods created, " << stats.bound
                   << " bound, " << stats.bind_errors << " bind errors; slowest to settle "
-                  << std::chrono::duration_cast<Millis>(slowest_).count() << " ms" << std::endl;
+                  << std::chrono::duration_cast<Millis>(slowest_).count() << " ms; at most "
+                  << most_overridden_ << " containers on other cards than their device IDs name"
+                  << std::endl;
         EXPECT_GT(stats.bound, 0U);
+        EXPECT_LT(most_overridden_, 8U) << "of at most 24 pods: they should be rare";
     }
 
     void TearDown() override {
@@ -209,6 +215,7 @@ class KillTest : public ::testing::Test {
     Random random_{0};
     StopSource stop_;
     Duration slowest_{};
+    std::size_t most_overridden_ = 0;  // containers at one time
     std::unique_ptr<sim::Cluster> cluster_;
 };
 
