@@ -57,12 +57,26 @@ ServerRequest make_request(const RequestParser& parser) {
     return request;
 }
 
+// Counts a connection as served until all that it owns is gone: stop() must not return before.
+struct Leave {
+    std::shared_ptr<State> state;
+    std::uint64_t id = 0;
+
+    ~Leave() {
+        const std::lock_guard lock(state->mutex);
+        state->sockets.erase(id);
+        state->changed.notify_all();
+    }
+};
+
 class Connection {
   public:
     Connection(std::shared_ptr<State> state, Fd fd, bool refused)
         : state_(std::move(state)), socket_(std::move(fd)), refused_(refused) {
         const std::lock_guard lock(state_->mutex);
         id_ = state_->next_id++;
+        leave_.state = state_;
+        leave_.id = id_;
         state_->sockets.emplace(id_, socket_.fd());
     }
 
@@ -70,8 +84,7 @@ class Connection {
         // Before the descriptor is closed: stop() must never cut one that is somebody else's by
         // now.
         const std::lock_guard lock(state_->mutex);
-        state_->sockets.erase(id_);
-        state_->changed.notify_all();
+        state_->sockets[id_] = -1;
     }
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
@@ -164,6 +177,7 @@ class Connection {
         static_cast<void>(socket_.write(head, body, MonoClock::now() + kGentle, nullptr));
     }
 
+    Leave leave_;  // first, so destroyed last
     std::shared_ptr<State> state_;
     DeadlineSocket socket_;
     InBuffer buffer_;
