@@ -29,9 +29,6 @@ function(edge_gpu_module)
   if(M_TESTS AND EDGE_GPU_TESTS AND NOT EDGE_GPU_FUZZ)
     add_executable(${M_NAME}_test ${M_TESTS})
     target_link_libraries(${M_NAME}_test PRIVATE edge_gpu_flags ${lib} ${M_TEST_DEPS} GTest::gmock GTest::gtest_main)
-    target_compile_definitions(
-      ${M_NAME}_test PRIVATE EDGE_GPU_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
-                             EDGE_GPU_SHARED="${PROJECT_SOURCE_DIR}/../shared")
     gtest_discover_tests(
       ${M_NAME}_test
       TEST_PREFIX "${M_NAME}."
