@@ -15,6 +15,7 @@ from .journal import Journal
 from .processes import Service
 
 NEEDED = ("etcd", "containerd", "containerd-shim-runc-v2", "ctr", "runc", "ip", "iptables", "openssl", "gcc", "busybox", "mount", "umount")
+COMMANDS = ("ctr", "gcc", "kubectl", "openssl")  # that a run which was killed may have been waiting for
 NODE_SERVICES = ("containerd", "edge-gpu-agent", "kubelet")  # in boot order
 READY_TIMEOUT_S = 120
 
@@ -65,6 +66,11 @@ class Cluster(Client):
 
     def restart(self, name):
         self.services[name].restart()
+
+    def use_extender(self, **changes):
+        """Changes kube-scheduler's extender (keys of its configuration: urlPrefix="…"), no keys for the first state, and restarts it."""
+        (self.folders.conf / "kube-scheduler.json").write_text(self.dialect.scheduler_config(self.folders, changes))
+        self.restart("kube-scheduler")
 
     # The whole node
 
@@ -124,7 +130,7 @@ class Cluster(Client):
         self.journal.set("up_seconds", round(time.monotonic() - started, 1))
 
     def crashed(self):
-        """Names of the processes that have been started and do not run."""
+        """Names of the processes that ended by themselves, neither stopped nor killed by a test."""
         return [service.name for service in self.services.values() if service.identity and not service.running()]
 
 
@@ -180,6 +186,13 @@ def keep_logs(folders):
     return target
 
 
+def _orphans(folders):
+    """Commands on this cluster's files that outlived the run that started them."""
+    lines = {pid: processes.command_line(pid) for pid in processes.all_pids()}
+    return [processes.Identity.of(pid) for pid, words in lines.items()
+            if words and pathlib.Path(words[0]).name in COMMANDS and any(str(folders.work) in word for word in words)]
+
+
 def down():
     """Removes the cluster that is up or was left behind, and everything it changed on this machine."""
     journal = Journal.load()
@@ -187,7 +200,7 @@ def down():
         return
     folders = at.Layout(journal.get("work"))
     known = {name: processes.Identity(*value) for name, value in journal.get("processes", {}).items()}
-    processes.end(known.values())
+    processes.end([*known.values(), *_orphans(folders)])
     containerd.kill_containers(folders)
     host.unmount_under(folders.work, at.KUBELET_ROOT)
     cards.remove_nodes(journal)

@@ -56,7 +56,7 @@ class Dialect:
             flags += ["--container-runtime=remote", f"--container-runtime-endpoint=unix://{folders.containerd_socket}"]
         return flags
 
-    def scheduler_config(self, folders):
+    def scheduler_config(self, folders, extender=None):
         version = "v1" if self.minor >= 25 else "v1beta2" if self.minor >= 22 else "v1beta1"
         return json.dumps({
             "apiVersion": f"kubescheduler.config.k8s.io/{version}", "kind": "KubeSchedulerConfiguration",
@@ -68,5 +68,6 @@ class Dialect:
                 "preemptVerb": "preempt", "weight": 10, "httpTimeout": "5s", "nodeCacheCapable": True, "ignorable": False,
                 "managedResources": [{"name": "nano-gpu/gpu-percent", "ignoredByScheduler": False},
                                      {"name": "nvidia.com/gpu", "ignoredByScheduler": False}],
+                **(extender or {}),
             }],
         }, indent=1)

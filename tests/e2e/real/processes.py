@@ -160,3 +160,4 @@ class Service:
         if self._child:
             self._child.wait(timeout=20)
             self._child = None
+        self._journal.update("processes", lambda known: {name: one for name, one in known.items() if name != self.name}, {})
