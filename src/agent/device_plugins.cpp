@@ -98,7 +98,6 @@ Result<std::vector<std::string>> DevicePlugins::preferred(
     const std::vector<std::string>& must_include,
     int size
 ) {
-    static const auto seconds = call_seconds("GetPreferredAllocation");
     std::string error;
     const auto listed = books_.list(MonoClock::now() + options_.list_deadline, error);
     if (listed) {
@@ -177,7 +176,6 @@ void DevicePlugins::fetch_unseen(const std::vector<ListedPod>& listed) {
 Result<kubelet::AllocateResponse> DevicePlugins::allocate(
     Resource resource, const std::vector<std::string>& ids
 ) {
-    static const auto seconds = call_seconds("Allocate");
     const std::vector<core::Card> cards = allocator_.cards();
     std::vector<Candidate> containers;
     for (const NodePodPtr& pod : pods_.all()) {
@@ -227,7 +225,6 @@ Status DevicePlugins::check_record(
 }
 
 Status DevicePlugins::pre_start(Resource resource, const std::vector<std::string>& ids) {
-    static const auto seconds = call_seconds("PreStartContainer");
     bool known = false;
     EG_TRY_VOID(check_record(resource, ids, known));
     if (known) return ok_status();
