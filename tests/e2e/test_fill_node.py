@@ -31,7 +31,6 @@ def test_forty_pods_fill_eight_cards_and_all_sides_agree(cluster, namespace):
     agreement.hold(cluster, namespace, pods=40)
 
     assert [card["usedPercent"] for card in status.agent()["cards"]] == [100] * cards.COUNT
-    whole = [one for one in made if one["metadata"]["name"] in ("two-whole", "whole-and-whole", "whole-after-init")]
-    assert len([card for card in status.agent()["cards"] if card["whole"]]) == 5 and len(whole) == 3
+    assert len([card for card in status.agent()["cards"] if card["whole"]]) == 5
     looked_at = report.read(cluster, namespace)
     assert len(looked_at) == sum(len(one["spec"]["containers"]) + len(one["spec"]["initContainers"]) for one in made)
