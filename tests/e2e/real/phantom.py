@@ -16,11 +16,14 @@ def _cards():
     return json.dumps({"version": 1, "cards": cards})
 
 
-def _status(like):
-    """Ready, with as much of everything as the real node, and its own cards."""
-    offers = {**like, "nvidia.com/gpu": str(CARDS), "nano-gpu/gpu-percent": str(100 * CARDS)}
-    return {"status": {"capacity": offers, "allocatable": offers,
-                       "conditions": [{"type": "Ready", "status": "True", "reason": "Test", "message": "no kubelet behind it"}]}}
+def _make_ready(cluster):
+    """Its status: Ready, with as much of everything as the real node, and its own cards."""
+    offers = {**cluster.get("node", at.NODE)["status"]["allocatable"], "nvidia.com/gpu": str(CARDS), "nano-gpu/gpu-percent": str(100 * CARDS)}
+    ready = {"type": "Ready", "status": "True", "reason": "Test", "message": "no kubelet is behind it"}
+    node = cluster.get("node", NAME)
+    del node["metadata"]["resourceVersion"]  # the node controller may write at the same time
+    node["status"] = {"capacity": offers, "allocatable": offers, "conditions": [ready]}
+    cluster.kubectl("replace", "--raw", f"/api/v1/nodes/{NAME}/status", "-f", "-", text=json.dumps(node))
 
 
 @contextlib.contextmanager
@@ -29,8 +32,7 @@ def node(cluster):
     cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME, "annotations": {"edge-gpu.io/cards": _cards()},
                                                                     "labels": {"kubernetes.io/hostname": NAME}}})
     try:
-        like = cluster.get("node", at.NODE)["status"]["allocatable"]
-        cluster.kubectl("patch", "node", NAME, "--subresource=status", "--type=merge", "-p", json.dumps(_status(like)))
+        _make_ready(cluster)
         wait_until(lambda: not cluster.get("node", NAME)["spec"].get("taints"), f"node {NAME} has no taints", 30)
         yield NAME
     finally:
