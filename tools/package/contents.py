@@ -1,4 +1,5 @@
 """What goes into the image and into the archive for nodes: entries made from a program and a sysroot."""
+import os
 import pathlib
 import subprocess
 
@@ -80,7 +81,7 @@ def image_layers(target: Target, program: pathlib.Path, root: pathlib.Path) -> l
         Entry("usr/lib/ssl/cert.pem", target="/etc/ssl/certs/ca-certificates.crt"),  # where OpenSSL looks
         *[file_entry(f"{lib}/{soname}", file) for soname, file in libraries.items()],
         # "/lib64/ld-linux-x86-64.so.2" is below the link lib64 -> usr/lib64
-        Entry(f"usr{loader}", target=f"/{lib}/{loader.name}"),
+        Entry(f"usr{loader}", target=os.path.relpath(f"/{lib}/{loader.name}", f"/usr{loader.parent}")),
         *_licences(target, libraries, "usr/share/doc"),
     ]
     top = [
