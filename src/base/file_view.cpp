@@ -2,10 +2,13 @@
 
 #include <algorithm>
 
+#include <fnmatch.h>
+
 namespace egpu {
 namespace {
 
 constexpr int kMostLinks = 40;  // as the kernel
+constexpr std::size_t kMostMatches = 4096;
 
 void push_parts(std::string_view path, std::vector<std::string>& reversed) {
     std::vector<std::string> parts;
@@ -75,6 +78,33 @@ Result<std::vector<std::string>> FileView::list(std::string_view path) const {
     if (info.type != FileType::kFolder) return not_a_folder(path);
     EG_TRY(auto found, names(real));
     std::sort(found.begin(), found.end());
+    return found;
+}
+
+std::vector<std::string> FileView::matching(std::string_view pattern) const {
+    std::vector<std::string> parts;
+    push_parts(pattern, parts);
+    std::vector<std::string> found{""};
+    while (!parts.empty()) {
+        const std::string part = std::move(parts.back());
+        parts.pop_back();
+        std::vector<std::string> next;
+        for (const std::string& folder : found) {
+            if (part.find('*') == std::string::npos) {
+                if (look_at_link(folder + "/" + part)) next.push_back(folder + "/" + part);
+                continue;
+            }
+            const auto listed = list(folder.empty() ? "/" : folder);
+            if (!listed) continue;
+            for (const std::string& name : *listed) {
+                if (next.size() == kMostMatches) return next;
+                if (::fnmatch(part.c_str(), name.c_str(), FNM_PERIOD) == 0) {
+                    next.push_back(folder + "/" + name);
+                }
+            }
+        }
+        found = std::move(next);
+    }
     return found;
 }
 

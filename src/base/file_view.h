@@ -45,6 +45,8 @@ class FileView {
     bool exists(std::string_view path) const { return look(path).ok(); }
     // The names in a folder, sorted, without "." and "..".
     Result<std::vector<std::string>> list(std::string_view path) const;
+    // The paths that match a pattern, with '*' as in a shell in any part; sorted, 4,096 at most.
+    std::vector<std::string> matching(std::string_view pattern) const;
     // A regular file's content (also of /proc and /sys); kExhausted above `limit` bytes.
     Result<std::string> read(std::string_view path, std::size_t limit = 1U << 20) const;
 

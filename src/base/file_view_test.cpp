@@ -101,6 +101,15 @@ TEST_P(FileViews, looks_lists_and_reads_within_limits) {
     EXPECT_EQ(view_->read("/nothing").error().code, ErrorCode::kNotFound);
 }
 
+TEST_P(FileViews, matches_patterns_as_a_shell) {
+    using Paths = std::vector<std::string>;
+    EXPECT_EQ(view_->matching("/lib*/b*.so"), (Paths{"/lib/big.so", "/lib64/big.so"}));
+    EXPECT_EQ(view_->matching("/etc/motd"), Paths{"/etc/motd"});
+    EXPECT_EQ(view_->matching("/lib/*gl*"), Paths{"/lib/dangling"});
+    EXPECT_EQ(view_->matching("/*/nothing"), Paths{});
+    EXPECT_EQ(view_->matching("/etc/motd/*"), Paths{});
+}
+
 TEST_P(FileViews, a_view_below_a_folder_is_a_root_of_its_own) {
     const SubView below(*view_, "/lib64");
     EXPECT_EQ(below.resolve("/big.so").value(), "/big.so");
