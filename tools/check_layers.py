@@ -11,7 +11,7 @@ ALLOWED = {
     "core": {"base"},
     "http": {"base"},
     "gpu": {"base", "core"},
-    "inject": {"base", "core"},
+    "inject": {"base", "core", "gpu"},
     "kubelet": {"base"},
     "k8s": {"base", "core", "http"},
     "scheduler": {"base", "core", "http", "k8s", "gpu"},
