@@ -26,7 +26,7 @@ OWNERS = {
     r"<boost/(beast|asio)": {"http"},
     r"<openssl/": {"http"},
     r"<(grpc|grpcpp|google/protobuf)": {"kubelet", "testing"},
-    r"<yaml-cpp/": {"k8s", "testing"},
+    r"<yaml-cpp/": {"inject", "k8s", "testing"},
     r"<spdlog/": {"base"},
     r"<prometheus/": {"base"},
 }
