@@ -16,7 +16,7 @@ ALLOWED = {
     "k8s": {"base", "core", "http"},
     "scheduler": {"base", "core", "http", "k8s", "gpu"},
     "agent": {"base", "core", "http", "k8s", "gpu", "inject", "kubelet"},
-    "cli": {"base", "core", "http", "k8s", "gpu"},
+    "cli": {"base", "core", "http", "k8s", "gpu", "inject"},
     "sim": {"base", "core", "http", "k8s", "gpu", "kubelet", "scheduler", "agent", "testing"},
     "testing": {"base", "core", "http", "k8s", "gpu", "inject", "kubelet"},
     "guard": set(),
