@@ -17,6 +17,7 @@ ALLOWED = {
     "scheduler": {"base", "core", "http", "k8s", "gpu"},
     "agent": {"base", "core", "http", "k8s", "gpu", "inject", "kubelet"},
     "cli": {"base", "core", "http", "k8s", "gpu"},
+    "doctor": {"base", "core", "http", "k8s", "gpu", "inject"},
     "sim": {"base", "core", "http", "k8s", "gpu", "kubelet", "scheduler", "agent", "testing"},
     "testing": {"base", "core", "http", "k8s", "gpu", "inject", "kubelet"},
     "guard": set(),
@@ -26,7 +27,8 @@ OWNERS = {
     r"<boost/(beast|asio)": {"http"},
     r"<openssl/": {"http"},
     r"<(grpc|grpcpp|google/protobuf)": {"kubelet", "testing"},
-    r"<yaml-cpp/": {"k8s", "testing"},
+    r"<yaml-cpp/": {"k8s", "testing", "doctor"},
+    r"<toml\+\+/": {"doctor"},
     r"<spdlog/": {"base"},
     r"<prometheus/": {"base"},
 }
