@@ -4,6 +4,7 @@
 
 #include "doctor/check.h"
 #include "doctor/proc_tables.h"
+#include "gpu/device_nodes.h"
 
 namespace egpu::doctor {
 namespace {
@@ -33,7 +34,7 @@ std::vector<Wanted> wanted_nodes(const CheckContext& context) {
         );
     }
     const auto table = files.read("/proc/devices");
-    const auto majors = character_majors(table ? *table : "");
+    const auto majors = gpu::parse_majors(table ? *table : "");
     if (const auto uvm = majors.find("nvidia-uvm"); uvm != majors.end()) {
         wanted.push_back({"/dev/nvidia-uvm", uvm->second, 0, true});
         wanted.push_back({"/dev/nvidia-uvm-tools", uvm->second, 1, false});
@@ -77,10 +78,10 @@ void check_majors(const CheckContext& context, Findings& out) {
             "run the doctor as root, with the host's /proc";
         return;
     }
-    const auto majors = character_majors(*table);
+    const auto majors = gpu::parse_majors(*table);
     const auto has = [&majors](const char* name) { return majors.find(name) != majors.end(); };
     std::string missing;
-    if (!has("nvidia") && !has("nvidia-frontend")) append(missing, "nvidia (195)");
+    if (!has("nvidia")) append(missing, "nvidia (195)");
     if (!has("nvidia-uvm")) append(missing, "nvidia-uvm");
     if (!missing.empty()) {
         Finding& finding = out.error("majors-missing", "/proc/devices", "no entry for " + missing);

@@ -79,6 +79,7 @@ struct KernelLog {
 struct Facts {
     const FileView* files = nullptr;  // never null
     std::string root = "/";           // where `files` has its root, for messages and fixes
+    std::string driver_root;          // as told; "": to be found
     NvmlFacts nvml;
     std::vector<Process> processes;
     std::map<std::string, SocketFacts> sockets;

@@ -64,7 +64,15 @@ void read_platform(const FileView& files, NodeModel& node) {
         }
     }
     node.loaded_version = gpu::loaded_module_version(files);
+}
+
+void find_driver_root(const Facts& facts, NodeModel& node) {
+    if (!facts.driver_root.empty()) {
+        node.driver_root = facts.driver_root;
+        return;
+    }
     const char* container = "/run/nvidia/driver";
+    const FileView& files = *facts.files;
     const bool on_host = !library_version(files, "/", "libnvidia-ml.so.1").empty();
     if (!on_host && !library_version(files, container, "libnvidia-ml.so.1").empty()) {
         node.driver_root = container;
@@ -315,6 +323,7 @@ NodeModel read_node(const Facts& facts) {
                                             : facts.api.node_name;
     read_pci(*facts.files, node);
     read_platform(*facts.files, node);
+    find_driver_root(facts, node);
     read_kubelet(facts, node);
     node.runtime = runtime_of(facts, node.kubelet);
     read_containerd(facts, node);

@@ -34,23 +34,6 @@ std::optional<Number> leading_number(std::string_view text) {
 
 }  // namespace
 
-std::map<std::string, unsigned> character_majors(std::string_view proc_devices) {
-    std::map<std::string, unsigned> majors;
-    bool character = false;
-    for_lines(proc_devices, [&](std::string_view line) {
-        line = trim(line);
-        if (line.ends_with(':')) {
-            character = line.starts_with("Character");
-            return;
-        }
-        const std::size_t space = line.find(' ');
-        if (!character || space == std::string_view::npos) return;
-        const auto major = leading_number<unsigned>(line.substr(0, space));
-        if (major) majors.emplace(trim(line.substr(space)), *major);
-    });
-    return majors;
-}
-
 std::string table_value(std::string_view table, std::string_view name) {
     std::string found;
     for_lines(table, [&](std::string_view line) {

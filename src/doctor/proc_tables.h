@@ -1,7 +1,6 @@
 // Parsers of the kernel's and the driver's text tables. Pure; any input is fine.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,9 +9,6 @@
 #include "base/file_view.h"
 
 namespace egpu::doctor {
-
-// Character device majors by name, of /proc/devices.
-std::map<std::string, unsigned> character_majors(std::string_view proc_devices);
 
 // The value after "NAME:" of a table such as /proc/driver/nvidia/gpus/*/information; "" when
 // absent.

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/files.h"
+#include "doctor/nvml_probe.h"
 
 namespace egpu::doctor {
 namespace {
@@ -76,48 +77,6 @@ void merge_patch(json::value& target, const json::value& patch) {
     }
 }
 
-NvmlFacts::State state_of(std::string_view word) {
-    if (word == "answers") return NvmlFacts::State::kAnswers;
-    if (word == "no-library") return NvmlFacts::State::kNoLibrary;
-    if (word == "init-error") return NvmlFacts::State::kInitError;
-    if (word == "hangs") return NvmlFacts::State::kHangs;
-    if (word == "crashed") return NvmlFacts::State::kCrashed;
-    fail("nvml.state " + std::string(word));
-}
-
-int number(const json::value& from, std::string_view key, int otherwise = 0) {
-    return static_cast<int>(json::get_int(from, {key}).value_or(otherwise));
-}
-
-NvmlFacts read_nvml(const json::value& from) {
-    NvmlFacts nvml;
-    nvml.state = state_of(json::get_string(from, {"state"}));
-    nvml.code = static_cast<nvml::Code>(number(from, "code"));
-    nvml.message = json::get_string(from, {"message"});
-    nvml.library = json::get_string(from, {"library"});
-    nvml.driver_version = json::get_string(from, {"driver"});
-    nvml.cuda_version = number(from, "cuda");
-    const json::object* gpus = json::get_object(from, {"gpus"});
-    for (const auto& [index, value] : gpus == nullptr ? json::object() : *gpus) {
-        GpuFacts gpu;
-        gpu.index = std::stoi(index);
-        gpu.code = static_cast<nvml::Code>(number(value, "code"));
-        gpu.uuid = json::get_string(value, {"uuid"});
-        gpu.name = json::get_string(value, {"name"});
-        gpu.minor = number(value, "minor", -1);
-        gpu.pci = json::get_string(value, {"pci"});
-        gpu.uncorrected_ecc = static_cast<std::uint64_t>(number(value, "uncorrectedEcc"));
-        gpu.remap_pending = json::get_bool(value, {"remapPending"});
-        gpu.remap_failed = json::get_bool(value, {"remapFailed"});
-        gpu.retired_pending = json::get_bool(value, {"retiredPending"});
-        gpu.recovery_action = static_cast<unsigned>(number(value, "recoveryAction"));
-        gpu.fabric_state = number(value, "fabricState");
-        gpu.persistence = json::get_bool(value, {"persistence"});
-        nvml.gpus.push_back(std::move(gpu));
-    }
-    return nvml;
-}
-
 ApiFacts read_api(const json::value& from) {
     ApiFacts api;
     if (!from.is_object()) return api;
@@ -140,7 +99,9 @@ ApiFacts read_api(const json::value& from) {
 }
 
 void read_facts(const json::value& from, Facts& facts) {
-    facts.nvml = read_nvml(from.at("nvml"));
+    auto nvml = nvml_from_json(from.at("nvml"));
+    if (!nvml) fail("nvml: " + nvml.error().message);
+    facts.nvml = *nvml;
     int pid = 100;
     for (const auto& [exe, command] : from.at("processes").as_object()) {
         Process process;
