@@ -6,6 +6,7 @@
 
 #include "agent/app.h"
 #include "base/version.h"
+#include "doctor/app.h"
 #include "scheduler/app.h"
 #include "sim/demo.h"
 
@@ -34,6 +35,11 @@ constexpr std::array kCommands{
         "nano-gpu-agent",
         egpu::agent::run_agent,
         "device plugins for nvidia.com/gpu and nano-gpu/gpu-percent (on every GPU node)"},
+    Command{
+        "doctor",
+        "",
+        egpu::doctor::run_doctor,
+        "looks at a node and says what keeps GPU pods from running, with the fix"},
     Command{
         "demo",
         "",

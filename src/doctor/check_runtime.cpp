@@ -97,10 +97,12 @@ void containerd_cdi(const CheckContext& context, Findings& out) {
         finding.fix = generated ? "the file is generated: put enable_cdi = true into its template "
                                   "(config.toml.tmpl beside it)" +
                                       restart
-                                : "edge-gpu doctor --fix\nor in [plugins.\"" +
-                                      std::string(cri_plugin_name(config.version)) + "\"] of " +
-                                      config.path + ": enable_cdi = true" + restart;
-        if (!generated && config.exists) finding.repair = Repair::kContainerdCdi;
+                                : "in [plugins.\"" + std::string(cri_plugin_name(config.version)) +
+                                      "\"] of " + config.path + ": enable_cdi = true" + restart;
+        if (wanted && !generated && config.exists) {  // what nothing needs is not changed
+            finding.fix = "edge-gpu doctor --fix\nor " + finding.fix;
+            finding.repair = Repair::kContainerdCdi;
+        }
         return;
     }
     if (!config.cdi_spec_dirs || !wanted) return;

@@ -92,7 +92,8 @@ std::string edited(const std::vector<Line>& lines, const std::string& plugin) {
         }
         return out;
     }
-    const auto section_end = std::find_if(own + 1, lines.end(), [](const Line& line) { return line.header; });
+    const auto section_end =
+        std::find_if(own + 1, lines.end(), [](const Line& line) { return line.header; });
     const auto existing = std::find_if(own + 1, section_end, [](const Line& line) {
         return sets_enable_cdi(line.text);
     });
@@ -126,7 +127,8 @@ Result<std::string> enable_cdi(std::string_view text) {
     if (!parsed || *parsed != before) {
         return Error{
             ErrorCode::kInvalid,
-            "the file is written in a way that is not edited automatically: set enable_cdi = true in [plugins.\"" +
+            "the file is written in a way that is not edited automatically: set enable_cdi = true "
+            "in [plugins.\"" +
                 plugin + "\"] by hand"};
     }
     return after;

@@ -36,7 +36,8 @@ void plan_nodes(const Facts& facts, bool nodes, bool links, RepairPlan& out) {
         repair.preview += "mknod " + node.path + " c " + std::to_string(node.major) + " " +
                           std::to_string(node.minor) + "\n";
     }
-    for (const auto& link : plan.links) repair.preview += "ln -s " + link.target + " " + link.path + "\n";
+    for (const auto& link : plan.links)
+        repair.preview += "ln -s " + link.target + " " + link.path + "\n";
     repair.apply = [root = facts.root, plan] { return gpu::make_device_nodes(root, plan); };
     out.repairs.push_back(std::move(repair));
 }
@@ -61,12 +62,16 @@ void plan_containerd(const Facts& facts, const std::string& backup_suffix, Repai
     const std::string file = (facts.root == "/" ? "" : facts.root) + *real;
     PlannedRepair repair;
     repair.kind = Repair::kContainerdCdi;
-    repair.title = "switch CDI on in " + path + " (a copy stays in " + path + "." + backup_suffix + ")";
+    repair.title =
+        "switch CDI on in " + path + " (a copy stays in " + path + "." + backup_suffix + ")";
     repair.preview = unified_diff(*before, *after, path);
     repair.after = "systemctl restart " + containerd_unit(node);
-    repair.apply = [file, backup_suffix, old = *before, text = *after, mode = info->mode]() -> Status {
+    repair.apply =
+        [file, backup_suffix, old = *before, text = *after, mode = info->mode]() -> Status {
         EG_TRY(const std::string now, read_file(file));
-        if (now != old) return Error{ErrorCode::kConflict, file + " was changed meanwhile; run the doctor again"};
+        if (now != old)
+            return Error{
+                ErrorCode::kConflict, file + " was changed meanwhile; run the doctor again"};
         EG_TRY_VOID(write_file_atomically(file + "." + backup_suffix, old, mode));
         return write_file_atomically(file, text, mode);
     };

@@ -27,8 +27,6 @@ struct RepairPlan {
 
 // For the findings of `report` that have a repair. `facts.root` is where the repairs will work;
 // `backup_suffix` names the copy that is kept of a changed file ("20260102T030405").
-RepairPlan plan_repairs(
-    const Report& report, const Facts& facts, const std::string& backup_suffix
-);
+RepairPlan plan_repairs(const Report& report, const Facts& facts, const std::string& backup_suffix);
 
 }  // namespace egpu::doctor
