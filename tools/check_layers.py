@@ -12,7 +12,7 @@ ALLOWED = {
     "core": {"base"},
     "http": {"base"},
     "gpu": {"base", "core"},
-    "inject": {"base", "core"},
+    "inject": {"base", "core", "gpu"},
     "kubelet": {"base"},
     "k8s": {"base", "core", "http"},
     "scheduler": {"base", "flags", "core", "http", "k8s", "gpu"},
