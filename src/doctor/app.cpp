@@ -9,11 +9,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "doctor/check.h"
 #include "doctor/gather.h"
 #include "doctor/options.h"
 #include "doctor/render.h"
 #include "doctor/repair.h"
+#include "doctor/smoke.h"
 #include "flags/command_line.h"
 
 namespace egpu::doctor {
@@ -90,6 +92,8 @@ int run_doctor(int argc, char** argv) {
         std::fputs(options->help.c_str(), stdout);
         return 0;
     }
+    // What the injection code has to say goes into findings.
+    log::configure("doctor", log::Level::kError, log::Format::kLogfmt);
     const HostView files(options->gather.root);
     if (const auto listed = files.list("/"); !listed) {
         std::fprintf(
@@ -105,6 +109,11 @@ int run_doctor(int argc, char** argv) {
     if (options->fix && repair(report, facts, *options)) {
         facts = gather(files, options->gather);
         report = run_checks(facts);
+    }
+    if (options->smoke) {
+        SmokeOptions smoke;
+        smoke.nvml_library = options->gather.nvml_library;
+        report.checks.push_back(run_smoke(report, facts, smoke));
     }
     const std::string text = options->as_json
                                  ? json::to_text(render_json(report)) + "\n"

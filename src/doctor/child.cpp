@@ -16,24 +16,35 @@ namespace egpu::doctor {
 namespace {
 
 constexpr int kCannotExec = 127;
+constexpr int kTick = 200;  // ms between looks at pending signals
 
 int millis_left(TimePoint deadline) {
     const auto left = std::chrono::duration_cast<Millis>(deadline - MonoClock::now()).count();
     return left > 0 ? static_cast<int>(std::min<long long>(left, 60'000)) : 0;
 }
 
+// The caller blocks these around work that must clean up after itself.
+bool interrupted() {
+    sigset_t waiting;
+    return ::sigpending(&waiting) == 0 &&
+           (::sigismember(&waiting, SIGINT) == 1 || ::sigismember(&waiting, SIGTERM) == 1);
+}
+
 // Reads until the end of file or the deadline. False: the deadline came first.
-bool drain(int fd, TimePoint deadline, std::size_t most, std::string& out) {
+bool drain(int fd, TimePoint deadline, const ChildOptions& options, std::string& out) {
     char buffer[16384];
     for (;;) {
         pollfd wait{fd, POLLIN, 0};
-        const int ready = ::poll(&wait, 1, millis_left(deadline));
+        const int left = millis_left(deadline);
+        const int ready = ::poll(&wait, 1, std::min(left, kTick));
         if (ready < 0 && errno == EINTR) continue;
-        if (ready <= 0) return false;
+        if (ready < 0 || left == 0) return false;
+        if (!options.ignore_signals && interrupted()) return false;
+        if (ready == 0) continue;
         const ssize_t n = ::read(fd, buffer, sizeof buffer);
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n <= 0) return true;
-        const std::size_t room = most - std::min(most, out.size());
+        const std::size_t room = options.most_output - std::min(options.most_output, out.size());
         out.append(buffer, std::min(room, static_cast<std::size_t>(n)));
     }
 }
@@ -79,6 +90,16 @@ void prepare_child(pid_t parent) {
 
 }  // namespace
 
+bool write_to(int fd, std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t n = ::write(fd, text.data(), text.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        text.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return true;
+}
+
 Result<ChildResult> run_function(
     const std::function<int(int output)>& work, const ChildOptions& options
 ) {
@@ -97,7 +118,7 @@ Result<ChildResult> run_function(
     ::setpgid(pid, pid);
     to.reset();
     ChildResult result;
-    const bool ended = drain(from.get(), deadline, options.most_output, result.output);
+    const bool ended = drain(from.get(), deadline, options, result.output);
     reap(pid, ended ? std::max(deadline, MonoClock::now() + Seconds(1)) : MonoClock::now(), result);
     return result;
 }

@@ -1,5 +1,6 @@
 #include "doctor/nvml_probe.h"
 
+#include <cerrno>
 #include <cstring>
 
 #include <dlfcn.h>
@@ -13,15 +14,6 @@ namespace {
 
 using gpu::Nvml;
 using nvml::Code;
-
-// Where the library lies inside the root, free of links; "" when it is not in the usual folders.
-std::string locate(const FileView& files, const NvmlProbe& probe) {
-    for (const std::string& candidate : gpu::library_candidates(probe.library, probe.driver_root)) {
-        if (!candidate.starts_with('/')) continue;
-        if (auto real = files.resolve(candidate)) return *real;
-    }
-    return "";
-}
 
 template <class T>
 T value_or(const gpu::Answer<T>& answer, T otherwise) {
@@ -62,19 +54,9 @@ GpuFacts ask_gpu(const Nvml& nvml, unsigned index) {
 NvmlFacts ask(const NvmlProbe& probe, const std::string& located) {
     NvmlFacts facts;
     facts.library = located.empty() ? probe.library : located;
-    if (probe.root != "/") {
-        // Loaded with this program's C library before the root changes; opening it again finds it.
-        const bool loaded =
-            !located.empty() && ::dlopen((probe.root + located).c_str(), RTLD_LAZY) != nullptr;
-        if (!loaded) {
-            const char* why = located.empty() ? "not there" : ::dlerror();
-            facts.message = why == nullptr ? "cannot be loaded" : why;
-            return facts;
-        }
-        if (::chroot(probe.root.c_str()) != 0 || ::chdir("/") != 0) {
-            facts.message = std::string("chroot ") + probe.root + ": " + std::strerror(errno);
-            return facts;
-        }
+    if (const Status entered = enter_root(probe, located); !entered) {
+        facts.message = entered.error().message;
+        return facts;
     }
     Nvml nvml;
     const Status opened = nvml.open(facts.library, probe.driver_root);
@@ -100,20 +82,36 @@ std::string seconds_text(Duration duration) {
 
 }  // namespace
 
+std::string locate_nvml(const FileView& files, const NvmlProbe& probe) {
+    for (const std::string& candidate : gpu::library_candidates(probe.library, probe.driver_root)) {
+        if (!candidate.starts_with('/')) continue;
+        if (auto real = files.resolve(candidate)) return *real;
+    }
+    return "";
+}
+
+Status enter_root(const NvmlProbe& probe, const std::string& located) {
+    if (probe.root == "/") return ok_status();
+    if (located.empty()) return Error{ErrorCode::kNotFound, probe.library + " is not there"};
+    // Opening it again by its path in the new root finds this one: the loader compares files.
+    if (::dlopen((probe.root + located).c_str(), RTLD_LAZY) == nullptr) {
+        const char* why = ::dlerror();
+        return Error{ErrorCode::kUnavailable, why == nullptr ? located + " cannot be loaded" : why};
+    }
+    if (::chroot(probe.root.c_str()) != 0 || ::chdir("/") != 0) {
+        return errno_error("chroot " + probe.root, errno);
+    }
+    return ok_status();
+}
+
 NvmlFacts probe_nvml(const FileView& files, const NvmlProbe& probe) {
-    const std::string located = locate(files, probe);
+    const std::string located = locate_nvml(files, probe);
     ChildOptions options;
     options.limit = probe.limit;
     const auto result = run_function(
         [&](int output) {
             const std::string text = json::to_text(nvml_to_json(ask(probe, located)));
-            std::string_view rest = text;
-            while (!rest.empty()) {
-                const ssize_t n = ::write(output, rest.data(), rest.size());
-                if (n <= 0) return 1;
-                rest.remove_prefix(static_cast<std::size_t>(n));
-            }
-            return 0;
+            return write_to(output, text) ? 0 : 1;
         },
         options
     );

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/result.h"
 #include "doctor/facts.h"
 
 namespace egpu::doctor {
@@ -15,6 +16,13 @@ struct NvmlProbe {
     std::string library = "libnvidia-ml.so.1";
     Duration limit = Seconds(20);
 };
+
+// Where the library lies inside the root, free of links; "" when it is not in the usual folders.
+std::string locate_nvml(const FileView& files, const NvmlProbe& probe);
+
+// In a child process: makes probe.root the root, with NVML's library loaded before, so that it uses
+// this program's C library. Nothing to do when the root is "/".
+Status enter_root(const NvmlProbe& probe, const std::string& located);
 
 NvmlFacts probe_nvml(const FileView& files, const NvmlProbe& probe);
 
