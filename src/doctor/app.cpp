@@ -59,7 +59,8 @@ bool agreed(const PlannedRepair& repair, const Options& options) {
 
 // True when something was changed.
 bool repair(const Report& report, const Facts& facts, const Options& options) {
-    const RepairPlan plan = plan_repairs(report, facts, backup_suffix());
+    const RepairPlan plan =
+        plan_repairs(report, facts, {backup_suffix(), options.gather.nvml_library});
     for (const std::string& note : plan.notes)
         std::fprintf(stderr, "not repaired: %s\n", note.c_str());
     if (plan.repairs.empty())

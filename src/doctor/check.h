@@ -67,6 +67,7 @@ void check_containerd(const CheckContext& context, Findings& out);
 void check_crio(const CheckContext& context, Findings& out);
 void check_toolkit(const CheckContext& context, Findings& out);
 void check_cdi(const CheckContext& context, Findings& out);
+void check_injection(const CheckContext& context, Findings& out);
 void check_cgroup(const CheckContext& context, Findings& out);
 void check_kubelet(const CheckContext& context, Findings& out);
 void check_plugins(const CheckContext& context, Findings& out);

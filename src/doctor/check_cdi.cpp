@@ -5,6 +5,7 @@
 
 #include "doctor/check.h"
 #include "doctor/config_text.h"
+#include "inject/cdi_validate.h"
 
 namespace egpu::doctor {
 namespace {
@@ -174,6 +175,11 @@ void check_cdi(const CheckContext& context, Findings& out) {
             }
             spec.content = std::move(*parsed);
             if (!about_nvidia(json::get_string(spec.content, {"kind"}))) continue;
+            const auto invalid = inject::validate_cdi(json::to_text(spec.content));
+            if (!invalid.empty()) {
+                unusable("cdi-spec-broken", spec, invalid.front(), own, out);
+                continue;
+            }
             const auto faults = faults_of(files, spec.content);
             if (!faults.empty()) unusable("cdi-spec-stale", spec, summary(faults), own, out);
             specs.push_back(std::move(spec));

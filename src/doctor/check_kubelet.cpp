@@ -4,6 +4,8 @@
 #include "doctor/check.h"
 #include "doctor/plugin_conflicts.h"
 #include "doctor/runtime_files.h"
+#include "gpu/driver.h"
+#include "inject/choose.h"
 
 namespace egpu::doctor {
 namespace {
@@ -210,6 +212,24 @@ void check_lite_apiserver(const CheckContext& context, Findings& out) {
         }
     }
     out.ok("lite-apiserver", kLiteAddress, "answers");
+}
+
+void check_injection(const CheckContext& context, Findings& out) {
+    const NodeModel& node = context.node;
+    const std::string looked = "the agent's flags, the runtime's configuration, the driver's files";
+    if (node.agent.process != nullptr && node.agent.injection != "auto") {
+        out.ok("injection", "the agent's flags", "--injection " + node.agent.injection);
+        return;
+    }
+    const gpu::Driver driver = gpu::find_driver(
+        SubView(*context.facts.files, node.driver_root), gpu::DriverHints{node.loaded_version}
+    );
+    inject::NodeFacts facts;
+    facts.runtime = inject::look_at_runtime(*context.facts.files);
+    facts.driver_usable = driver.usable();
+    facts.driver = "driver" + (driver.version.empty() ? "" : " " + driver.version);
+    const inject::Choice choice = inject::choose_injection(facts);
+    out.ok("injection", looked, "`auto` is " + std::string(choice.strategy) + ": " + choice.why);
 }
 
 }  // namespace egpu::doctor

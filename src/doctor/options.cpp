@@ -12,12 +12,15 @@ constexpr const char* kFooter =
     "\nExit status: 0 nothing above info; 1 warnings; 2 errors; 3 the doctor could not work; 4 no "
     "NVIDIA GPU here.\n"
     "Without --fix and --smoke nothing on the node is changed. --fix makes missing device nodes "
-    "and /dev/char links,\n"
-    "and switches CDI on in containerd's configuration (a copy stays) where the agent injects by "
-    "CDI; it shows first\n"
-    "what it will do, and asks.\n"
+    "and "
+    "/dev/char links,\n"
+    "writes our CDI spec anew, and switches CDI on in containerd's configuration (a copy stays) "
+    "where "
+    "the agent\n"
+    "injects by CDI; it shows first what it will do, and asks.\n"
     "NO_COLOR switches colours off; they are used on a terminal only. docs/doctor.md explains "
-    "every finding.\n";
+    "every "
+    "finding.\n";
 
 Status absolute(std::string_view flag, const std::string& path) {
     if (path.starts_with('/')) return ok_status();
@@ -57,9 +60,9 @@ Result<Options> parse_options(const std::vector<std::string>& arguments) {
         "default: $NODE_NAME, else as agent, kubelet or host have it"
     );
     app.add_flag("--no-api", no_api, "do not ask the API server");
-    app.add_option("-o,--output", output, "text or json")->default_str(output);
+    app.add_option("--output,--o", output, "text or json")->default_str(output);
     app.add_flag(
-        "-v,--verbose", options.verbose, "also what is fine in detail, and what was not checked"
+        "--verbose,--v", options.verbose, "also what is fine in detail, and what was not checked"
     );
     app.add_flag("--fix", options.fix, "repair what is safe to repair, then check again");
     app.add_flag("--yes", options.yes, "with --fix: do not ask");

@@ -4,11 +4,13 @@
 
 #include "base/files.h"
 #include "doctor/enable_cdi.h"
+#include "doctor/node_cards.h"
 #include "doctor/node_model.h"
 #include "doctor/proc_tables.h"
 #include "doctor/runtime_files.h"
 #include "doctor/text_diff.h"
 #include "gpu/make_device_nodes.h"
+#include "inject/artefacts.h"
 
 namespace egpu::doctor {
 namespace {
@@ -78,11 +80,38 @@ void plan_containerd(const Facts& facts, const std::string& backup_suffix, Repai
     out.repairs.push_back(std::move(repair));
 }
 
+// The spec is made as the agent makes it, with the cards NVML lists, inside the node's root.
+void plan_cdi(const Facts& facts, const RepairOptions& options, RepairPlan& out) {
+    const NodeModel node = read_node(facts);
+    NvmlProbe probe;
+    probe.root = facts.root;
+    probe.driver_root = node.driver_root;
+    probe.library = options.nvml_library;
+    PlannedRepair repair;
+    repair.kind = Repair::kCdiSpec;
+    repair.title = "write /var/run/cdi/" + inject::cdi_file_name(inject::kCdiKind) + " anew";
+    for (const GpuFacts& gpu : facts.nvml.gpus) repair.preview += gpu.uuid + " " + gpu.name + "\n";
+    repair.apply = [&facts, probe]() -> Status {
+        const auto done = with_node_cards(
+            *facts.files,
+            probe,
+            [&probe](std::span<const inject::GivenCard> cards) -> Result<std::string> {
+                inject::InjectOptions inject;
+                inject.strategy = "cdi";
+                inject.driver_root = probe.driver_root;
+                EG_TRY(const auto injector, inject::make_injector(inject));
+                EG_TRY_VOID(injector->ensure(cards));
+                return std::string();
+            }
+        );
+        return done ? ok_status() : Status(done.error());
+    };
+    out.repairs.push_back(std::move(repair));
+}
+
 }  // namespace
 
-RepairPlan plan_repairs(
-    const Report& report, const Facts& facts, const std::string& backup_suffix
-) {
+RepairPlan plan_repairs(const Report& report, const Facts& facts, const RepairOptions& options) {
     std::set<Repair> wanted;
     for (const CheckResult& check : report.checks) {
         for (const Finding& finding : check.findings) {
@@ -93,7 +122,9 @@ RepairPlan plan_repairs(
     const bool nodes = wanted.count(Repair::kDeviceNodes) != 0;
     const bool links = wanted.count(Repair::kDevCharLinks) != 0;
     if (nodes || links) plan_nodes(facts, nodes, links, out);
-    if (wanted.count(Repair::kContainerdCdi) != 0) plan_containerd(facts, backup_suffix, out);
+    if (wanted.count(Repair::kContainerdCdi) != 0)
+        plan_containerd(facts, options.backup_suffix, out);
+    if (wanted.count(Repair::kCdiSpec) != 0) plan_cdi(facts, options, out);
     return out;
 }
 

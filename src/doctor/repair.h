@@ -25,8 +25,13 @@ struct RepairPlan {
     std::vector<std::string> notes;  // why something cannot be repaired here
 };
 
-// For the findings of `report` that have a repair. `facts.root` is where the repairs will work;
-// `backup_suffix` names the copy that is kept of a changed file ("20260102T030405").
-RepairPlan plan_repairs(const Report& report, const Facts& facts, const std::string& backup_suffix);
+struct RepairOptions {
+    std::string backup_suffix;  // names the copy of a changed file: "before-20260102T030405Z"
+    std::string nvml_library = "libnvidia-ml.so.1";
+};
+
+// For the findings of `report` that have a repair. The repairs work below `facts.root`, and refer
+// to `facts`.
+RepairPlan plan_repairs(const Report& report, const Facts& facts, const RepairOptions& options);
 
 }  // namespace egpu::doctor
