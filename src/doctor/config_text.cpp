@@ -3,10 +3,19 @@
 #include <charconv>
 #include <cstddef>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_UNRELEASED_FEATURES 0
+namespace {
+constexpr void must_hold(bool holds) {
+    if (!holds) throw std::logic_error("not TOML");
+}
+}  // namespace
+
+// toml++ 3.3 asserts that "[[" is followed by a key before it has looked (and assumes so in release
+// builds): broken assertions become errors.
+#undef NDEBUG
+#define TOML_ASSERT(expression) must_hold(static_cast<bool>(expression))
 #include <toml++/toml.h>
 #include <yaml-cpp/yaml.h>
 
@@ -96,13 +105,17 @@ class YamlReader {
 }  // namespace
 
 Result<json::value> parse_toml(std::string_view text) {
-    const toml::parse_result parsed = toml::parse(text);
-    if (parsed) return from_toml(parsed.table());
-    const toml::parse_error& error = parsed.error();
-    return Error{
-        ErrorCode::kInvalid,
-        "line " + std::to_string(error.source().begin.line) + ", column " +
-            std::to_string(error.source().begin.column) + ": " + std::string(error.description())};
+    try {
+        return from_toml(toml::parse(text));
+    } catch (const toml::parse_error& error) {
+        return Error{
+            ErrorCode::kInvalid,
+            "line " + std::to_string(error.source().begin.line) + ", column " +
+                std::to_string(error.source().begin.column) + ": " +
+                std::string(error.description())};
+    } catch (const std::exception& error) {
+        return Error{ErrorCode::kInvalid, error.what()};
+    }
 }
 
 Result<json::value> parse_yaml(std::string_view text) {
