@@ -39,7 +39,7 @@ std::vector<Wanted> wanted_nodes(const CheckContext& context) {
         wanted.push_back({"/dev/nvidia-uvm", uvm->second, 0, true});
         wanted.push_back({"/dev/nvidia-uvm-tools", uvm->second, 1, false});
     }
-    if (context.node.module_loaded("nvidia_modeset")) {
+    if (files.exists("/sys/module/nvidia_modeset")) {
         wanted.push_back({"/dev/nvidia-modeset", kNvidiaMajor, kModesetMinor, false});
     }
     return wanted;

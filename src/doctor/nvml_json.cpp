@@ -28,11 +28,11 @@ json::value gpu_to_json(const GpuFacts& gpu) {
     out["name"] = gpu.name;
     out["minor"] = gpu.minor;
     out["pci"] = gpu.pci;
-    out["uncorrectedEcc"] = gpu.uncorrected_ecc;
+    out["uncorrectedEcc"] = static_cast<std::int64_t>(gpu.uncorrected_ecc);
     out["remapPending"] = gpu.remap_pending;
     out["remapFailed"] = gpu.remap_failed;
     out["retiredPending"] = gpu.retired_pending;
-    out["recoveryAction"] = gpu.recovery_action;
+    out["recoveryAction"] = static_cast<int>(gpu.recovery_action);
     out["fabricState"] = gpu.fabric_state;
     if (gpu.persistence) out["persistence"] = *gpu.persistence;
     return out;
