@@ -6,6 +6,7 @@
 
 #include "agent/app.h"
 #include "base/version.h"
+#include "cli/scheduler_config.h"
 #include "scheduler/app.h"
 #include "sim/demo.h"
 
@@ -35,6 +36,11 @@ constexpr std::array kCommands{
         egpu::agent::run_agent,
         "device plugins for nvidia.com/gpu and nano-gpu/gpu-percent (on every GPU node)"},
     Command{
+        "scheduler-config",
+        "",
+        egpu::cli::run_scheduler_config,
+        "print kube-scheduler's configuration for a version of Kubernetes, or check one"},
+    Command{
         "demo",
         "",
         egpu::sim::run_demo,
@@ -47,7 +53,7 @@ int usage(std::FILE* out) {
         "usage: edge-gpu COMMAND [flags]\n\nNVIDIA GPUs in Kubernetes, whole and shared.\n\n", out
     );
     for (const Command& command : kCommands) {
-        std::fprintf(out, "  %-10s %s\n", command.name.data(), command.help);
+        std::fprintf(out, "  %-16s %s\n", command.name.data(), command.help);
     }
     std::fputs("\n`edge-gpu COMMAND --help` explains the flags.\n", out);
     return out == stdout ? 0 : 2;

@@ -27,7 +27,7 @@ OWNERS = {
     r"<boost/(beast|asio)": {"http"},
     r"<openssl/": {"http"},
     r"<(grpc|grpcpp|google/protobuf)": {"kubelet", "testing"},
-    r"<yaml-cpp/": {"k8s", "testing"},
+    r"<yaml-cpp/": {"k8s", "cli", "testing"},
     r"<spdlog/": {"base"},
     r"<prometheus/": {"base"},
 }
