@@ -28,7 +28,7 @@ OWNERS = {
     r"<boost/(beast|asio)": {"http"},
     r"<openssl/": {"http"},
     r"<(grpc|grpcpp|google/protobuf)": {"kubelet", "testing"},
-    r"<yaml-cpp/": {"inject", "k8s", "testing", "doctor"},
+    r"<yaml-cpp/": {"inject", "k8s", "cli", "testing", "doctor"},
     r"<toml\+\+/": {"doctor"},
     r"<spdlog/": {"base"},
     r"<prometheus/": {"base"},

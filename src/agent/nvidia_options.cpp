@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/files.h"
+#include "flags/values.h"
 #include "inject/nvidia_config.h"
 
 namespace egpu::agent {
