@@ -6,8 +6,11 @@
 
 #include "agent/app.h"
 #include "base/version.h"
+#include "cli/cdi_command.h"
 #include "cli/install.h"
 #include "cli/scheduler_config.h"
+#include "doctor/app.h"
+#include "doctor/cuda_probe.h"
 #include "scheduler/app.h"
 #include "sim/demo.h"
 
@@ -22,7 +25,7 @@ struct Command {
     std::string_view name;
     std::string_view alias;  // the program this one replaces: a link of that name runs the command
     int (*run)(int argc, char** argv);
-    const char* help;
+    const char* help;  // nullptr: not for people
 };
 
 constexpr std::array kCommands{
@@ -36,6 +39,16 @@ constexpr std::array kCommands{
         "nano-gpu-agent",
         egpu::agent::run_agent,
         "device plugins for nvidia.com/gpu and nano-gpu/gpu-percent (on every GPU node)"},
+    Command{
+        "cdi",
+        "",
+        egpu::cli::run_cdi,
+        "CDI specifications of this node's cards: generate, list, validate"},
+    Command{
+        "doctor",
+        "",
+        egpu::doctor::run_doctor,
+        "looks at a node and says what keeps GPU pods from running, with the fix"},
     Command{
         "scheduler-config",
         "",
@@ -52,6 +65,7 @@ constexpr std::array kCommands{
         "",
         egpu::sim::run_demo,
         "the whole stack on this machine, with simulated cards and no cluster"},
+    Command{egpu::doctor::kCudaProbeCommand, "", egpu::doctor::run_cuda_probe, nullptr},
     Command{"version", "", print_version, "print the version"},
 };
 
@@ -60,6 +74,7 @@ int usage(std::FILE* out) {
         "usage: edge-gpu COMMAND [flags]\n\nNVIDIA GPUs in Kubernetes, whole and shared.\n\n", out
     );
     for (const Command& command : kCommands) {
+        if (command.help == nullptr) continue;
         std::fprintf(out, "  %-16s %s\n", command.name.data(), command.help);
     }
     std::fputs("\n`edge-gpu COMMAND --help` explains the flags.\n", out);
