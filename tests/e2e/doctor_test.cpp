@@ -53,8 +53,15 @@ else
     containerd --config $T/containerd.toml > $T/containerd.log 2>&1 &
     for i in $(seq 100); do [ -S /run/containerd/containerd.sock ] && break; sleep 0.1; done
 fi
+[ ! -e $T/without-nodes ] || rm -r /dev/nvidia0 /dev/char
+root=/
+if [ -e $T/in-a-pod ]; then
+    # The simulated library looks beside itself, by the path it was opened with: that has to lead there in the root, too.
+    root=$T/host; mkdir $root; top=$(echo $T | cut -d/ -f2); ln -s /$top $root/$top
+    mount --rbind / $root; umount -l /sys/bus/pci/devices
+fi
 status=0
-$B doctor --no-api --driver-root $T/driver "$@" || status=$?
+$B doctor --root $root --no-api --driver-root $T/driver "$@" || status=$?
 [ -z "$(ls /var/lib/edge-gpu 2>/dev/null)" ] || { echo "left behind in /var/lib/edge-gpu: $(ls /var/lib/edge-gpu)"; exit 90; }
 if [ ! -e $T/without-ctr ]; then
     [ -z "$(ctr namespaces ls -q)" ] || { echo "left behind in containerd: $(ctr namespaces ls -q)"; exit 91; }
@@ -149,6 +156,24 @@ TEST_F(Doctor, smoke_test_works_with_runc_alone) {
         smoke(result),
         HasSubstr("\"id\":\"smoke\",\"severity\":\"ok\",\"lookedAt\":\"/usr/sbin/runc\"")
     ) << result.output;
+}
+
+TEST_F(Doctor, sees_and_uses_the_node_through_another_root_as_in_a_pod) {
+    std::ofstream(folder_.path() / "in-a-pod") << "";
+    const CommandResult result = doctor({"--smoke", "-o", "json"});
+    EXPECT_THAT(smoke(result), HasSubstr("sees Tesla T4, 15360 MiB")) << result.output;
+    EXPECT_EQ(result.status, 0) << result.output;
+}
+
+TEST_F(Doctor, makes_missing_device_nodes_when_told_to) {
+    std::ofstream(folder_.path() / "without-nodes") << "";
+    const CommandResult asked = doctor({"--fix"});
+    EXPECT_EQ(asked.status, 2) << asked.output;
+    EXPECT_THAT(asked.output, HasSubstr("not done: no terminal to ask on"));
+    const CommandResult told = doctor({"--fix", "--yes", "--smoke"});
+    EXPECT_EQ(told.status, 0) << told.output;
+    EXPECT_THAT(told.output, HasSubstr("mknod /dev/nvidia0 c 195 0\n"));
+    EXPECT_THAT(told.output, HasSubstr("a container with /dev/nvidia0 sees Tesla T4"));
 }
 
 TEST_F(Doctor, names_what_is_wrong_with_the_driver_and_does_not_try_then) {
