@@ -6,6 +6,8 @@
 
 #include "agent/app.h"
 #include "base/version.h"
+#include "cli/cdi_command.h"
+#include "cli/scheduler_config.h"
 #include "doctor/app.h"
 #include "doctor/cuda_probe.h"
 #include "scheduler/app.h"
@@ -37,10 +39,20 @@ constexpr std::array kCommands{
         egpu::agent::run_agent,
         "device plugins for nvidia.com/gpu and nano-gpu/gpu-percent (on every GPU node)"},
     Command{
+        "cdi",
+        "",
+        egpu::cli::run_cdi,
+        "CDI specifications of this node's cards: generate, list, validate"},
+    Command{
         "doctor",
         "",
         egpu::doctor::run_doctor,
         "looks at a node and says what keeps GPU pods from running, with the fix"},
+    Command{
+        "scheduler-config",
+        "",
+        egpu::cli::run_scheduler_config,
+        "print kube-scheduler's configuration for a version of Kubernetes, or check one"},
     Command{
         "demo",
         "",
@@ -56,7 +68,7 @@ int usage(std::FILE* out) {
     );
     for (const Command& command : kCommands) {
         if (command.help == nullptr) continue;
-        std::fprintf(out, "  %-10s %s\n", command.name.data(), command.help);
+        std::fprintf(out, "  %-16s %s\n", command.name.data(), command.help);
     }
     std::fputs("\n`edge-gpu COMMAND --help` explains the flags.\n", out);
     return out == stdout ? 0 : 2;

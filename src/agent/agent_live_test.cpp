@@ -301,7 +301,7 @@ TEST_P(AgentLive, HttpSaysHowItIs) {
         HasSubstr("edge_gpu_agent_card_used_percent{card=\"1\",uuid=\"" + rig.uuid(1) + "\"} 30")
     );
     EXPECT_THAT(
-        get("/metrics"), HasSubstr("edge_gpu_agent_registered{resource=\"nvidia.com/gpu\"} 1")
+        get("/metrics"), HasSubstr("edge_gpu_kubelet_registered{resource=\"nvidia.com/gpu\"} 1")
     );
     EXPECT_THAT(get("/status"), HasSubstr("\"pod\":\"p\""));
     EXPECT_THAT(get("/nothing"), HasSubstr("404"));

@@ -7,36 +7,12 @@
 #include "agent/identity.h"
 #include "agent/take_over.h"
 #include "base/log.h"
-#include "base/metrics.h"
 
 namespace egpu::agent {
 namespace {
 
 // A node that starts shows many pods at once; the watch will bring them anyway.
 constexpr std::size_t kMostFetches = 4;
-
-class Stopwatch {
-  public:
-    explicit Stopwatch(metrics::Histogram into) : into_(into), start_(MonoClock::now()) {}
-    ~Stopwatch() {
-        into_.observe(std::chrono::duration<double>(MonoClock::now() - start_).count());
-    }
-    Stopwatch(const Stopwatch&) = delete;
-    Stopwatch& operator=(const Stopwatch&) = delete;
-
-  private:
-    metrics::Histogram into_;
-    TimePoint start_;
-};
-
-metrics::Histogram call_seconds(std::string_view call) {
-    return metrics::histogram(
-        "edge_gpu_agent_kubelet_call_seconds",
-        "Time to answer the kubelet.",
-        metrics::latency_buckets(),
-        {{"call", std::string(call)}}
-    );
-}
 
 std::string socket_prefix(Resource resource) {
     return resource == Resource::kPercent ? "edge-gpu-percent" : "edge-gpu-whole";
@@ -122,8 +98,6 @@ Result<std::vector<std::string>> DevicePlugins::preferred(
     const std::vector<std::string>& must_include,
     int size
 ) {
-    static const auto seconds = call_seconds("GetPreferredAllocation");
-    const Stopwatch watch(seconds);
     std::string error;
     const auto listed = books_.list(MonoClock::now() + options_.list_deadline, error);
     if (listed) {
@@ -202,8 +176,6 @@ void DevicePlugins::fetch_unseen(const std::vector<ListedPod>& listed) {
 Result<kubelet::AllocateResponse> DevicePlugins::allocate(
     Resource resource, const std::vector<std::string>& ids
 ) {
-    static const auto seconds = call_seconds("Allocate");
-    const Stopwatch watch(seconds);
     const std::vector<core::Card> cards = allocator_.cards();
     std::vector<Candidate> containers;
     for (const NodePodPtr& pod : pods_.all()) {
@@ -253,10 +225,12 @@ Status DevicePlugins::check_record(
 }
 
 Status DevicePlugins::pre_start(Resource resource, const std::vector<std::string>& ids) {
-    static const auto seconds = call_seconds("PreStartContainer");
-    const Stopwatch watch(seconds);
     bool known = false;
     EG_TRY_VOID(check_record(resource, ids, known));
+    // What the answer names may be gone: /run is emptied by a reboot, the driver was replaced.
+    if (const Status ensured = allocator_.ensure_artefacts(); !ensured) {
+        return Error{ErrorCode::kUnavailable, "edge-gpu agent: " + ensured.error().message};
+    }
     if (known) return ok_status();
 
     // The checkpoint names the pod's UID and needs no call. The list comes second, and not in the

@@ -14,13 +14,6 @@ struct Sources {
 
 // Gauges of states that change without an event here.
 void refresh_gauges(const Sources& from) {
-    for (const auto& [resource, state] : from.plugins.states()) {
-        metrics::gauge(
-            "edge_gpu_agent_registered",
-            "1 while the kubelet follows the devices of the resource.",
-            {{"resource", std::string(resource_name(resource))}}
-        ).set(state == kubelet::PluginState::kStreaming ? 1 : 0);
-    }
     static auto connected =
         metrics::gauge("edge_gpu_agent_api_connected", "1 while a watch of the pods is open.");
     connected.set(from.pods.connected() ? 1 : 0);
@@ -90,6 +83,9 @@ json::value status_of(const Sources& from) {
         {"cards", std::move(cards)},
         {"holders", std::move(holders)},
         {"registration", std::move(registration)},
+        {"injection",
+         json::object{
+             {"strategy", from.allocator.injection()}, {"why", from.allocator.injection_reason()}}},
         {"apiConnected", from.pods.connected()},
         {"driver", from.allocator.inventory().driver_version},
         {"driverError", from.allocator.inventory().error}};

@@ -104,11 +104,7 @@ Result<CdiSpec> make_cdi_spec(
 Artefacts::Artefacts(InjectOptions options)
     : options_(std::move(options)),
       host_(options_.host_root),
-      driver_root_(
-          options_.driver_root_here.empty()
-              ? without_slash(options_.host_root.string()) + options_.driver_root
-              : options_.driver_root_here
-      ) {
+      driver_root_(driver_root_seen(options_)) {
     module_version_ = gpu::loaded_module_version(host_);
     look();
 }
@@ -233,9 +229,7 @@ Status Artefacts::ensure_staged() {
     for (const DriverMount& mount : known->mounts) {
         if (!mount.staged.empty()) sources.try_emplace(mount.staged, mount.path);
     }
-    const std::string root = options_.driver_root_here.empty()
-                                 ? without_slash(options_.host_root.string()) + options_.driver_root
-                                 : options_.driver_root_here;
+    const std::string root = driver_root_seen(options_);
     std::vector<StagedFile> staged;
     for (const auto& [name, path] : sources) staged.push_back({below(root, path), name});
     return stage_driver(options_.driver_files_dir, known->driver.version, staged);

@@ -72,6 +72,15 @@ class AutoInjector : public Injector {
 
 }  // namespace
 
+std::string driver_root_seen(const InjectOptions& options) {
+    std::error_code ignored;
+    if (!options.driver_root_here.empty() &&
+        std::filesystem::is_directory(options.driver_root_here, ignored)) {
+        return options.driver_root_here;
+    }
+    return below(options.host_root.string(), options.driver_root);
+}
+
 Status check_inject_options(const InjectOptions& options) {
     const std::string& strategy = options.strategy;
     if (strategy != "auto" && strategy != "direct" && strategy != "cdi" && strategy != "nvidia") {
@@ -80,7 +89,10 @@ Status check_inject_options(const InjectOptions& options) {
             "--injection=" + strategy.substr(0, 64) +
                 " is not possible; possible: auto, direct, cdi, nvidia"};
     }
-    if (options.nvidia_configured && (strategy == "direct" || strategy == "cdi")) {
+    const bool as_nvidia_does =
+        options.device_list_strategy != std::vector<std::string>{"envvar"} ||
+        options.device_id_strategy != "uuid" || options.pass_device_specs;
+    if (as_nvidia_does && (strategy == "direct" || strategy == "cdi")) {
         return Error{
             ErrorCode::kInvalid,
             "--injection=" + strategy +

@@ -33,7 +33,7 @@ struct InjectOptions {
     bool pass_device_specs = false;
     std::string cdi_annotation_prefix = "cdi.k8s.io/";
     std::vector<std::string> extra_envs;  // NVIDIA_GDS, …: set to "enabled"
-    // One of the above was set by the user: `auto` does as told.
+    // One of the above was given by the user: `auto` does as told.
     bool nvidia_configured = false;
 
     // Paths on the host, as they stand in answers and specifications.
@@ -41,7 +41,7 @@ struct InjectOptions {
     std::string dev_root = "/";  // prefix of device nodes
     // The same as seen by this process, which may run in a container.
     std::filesystem::path host_root = "/";
-    std::string driver_root_here;  // "": host_root + driver_root
+    std::string driver_root_here;  // "" (or not there): host_root + driver_root
     // Written by this process and named in answers: the same path here and on the host.
     std::filesystem::path driver_files_dir = "/var/lib/edge-gpu/driver";
     std::filesystem::path cdi_spec_dir = "/var/run/cdi";
@@ -78,6 +78,9 @@ class Injector {
     // Why this strategy, one sentence.
     virtual std::string why() const = 0;
 };
+
+// Where this process finds the driver root.
+std::string driver_root_seen(const InjectOptions& options);
 
 // What cannot work whatever the node is like: names, combinations. No I/O.
 Status check_inject_options(const InjectOptions& options);

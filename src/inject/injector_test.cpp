@@ -191,7 +191,7 @@ TEST(Injector, unknown_names_are_refused_and_what_there_is_listed) {
     refused(
         [](auto& o) {
             o.strategy = "direct";
-            o.nvidia_configured = true;
+            o.pass_device_specs = true;
         },
         "--injection=direct",
         "--injection=nvidia"
