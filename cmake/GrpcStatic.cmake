@@ -2,7 +2,7 @@
 # edge_gpu_grpc links the static group; edge_gpu_proto_library() generates and compiles .proto files.
 find_program(EDGE_GPU_PROTOC protoc REQUIRED)
 find_program(EDGE_GPU_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
-file(GLOB edge_gpu_absl_archives /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/libabsl_*.a)
+file(GLOB edge_gpu_absl_archives ${CMAKE_SYSROOT}/usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/libabsl_*.a)
 list(FILTER edge_gpu_absl_archives EXCLUDE REGEX "absl_(flags|.*test|.*benchmark|.*mock)")
 add_library(edge_gpu_grpc INTERFACE)
 target_link_libraries(

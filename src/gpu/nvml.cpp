@@ -148,13 +148,19 @@ std::vector<std::string> library_candidates(std::string_view library, std::strin
     std::vector<std::string> candidates;
     while (!root.empty() && root.back() == '/') root.remove_suffix(1);
     if (root.empty()) candidates.emplace_back(library);
+    // Debian's own packages keep the library in nvidia/current; the link to it in the folder above
+    // goes through /etc/alternatives, which leads astray below a driver root.
     for (const char* folder :
          {"/usr/lib64",
           "/usr/lib/x86_64-linux-gnu",
           "/usr/lib/aarch64-linux-gnu",
+          "/usr/lib/x86_64-linux-gnu/nvidia/current",
+          "/usr/lib/aarch64-linux-gnu/nvidia/current",
+          "/usr/lib",
           "/lib64",
           "/lib/x86_64-linux-gnu",
-          "/lib/aarch64-linux-gnu"}) {
+          "/lib/aarch64-linux-gnu",
+          "/lib"}) {
         candidates.push_back(std::string(root) + folder + "/" + std::string(library));
     }
     return candidates;

@@ -43,6 +43,28 @@ TEST_F(NvmlTest, found_below_driver_root) {
     EXPECT_EQ(nvml.device_count().value, 2U);
 }
 
+TEST_F(NvmlTest, link_out_of_the_driver_root_is_passed_over) {
+    sim("t4");
+    const auto lib = folder_ / "root/usr/lib/x86_64-linux-gnu";
+    std::filesystem::create_directories(lib / "nvidia/current");
+    std::filesystem::create_symlink("/etc/alternatives/no-such-nvml", lib / "libnvidia-ml.so.1");
+    std::filesystem::copy_file(kLibrary, lib / "nvidia/current/libnvidia-ml.so.1");
+    Nvml nvml;
+    ASSERT_TRUE(nvml.open("libnvidia-ml.so.1", (folder_ / "root").string()).ok());
+    EXPECT_EQ(nvml.path(), (lib / "nvidia/current/libnvidia-ml.so.1").string());
+}
+
+TEST(LibraryCandidates, loader_first_on_the_host_and_never_below_a_driver_root) {
+    EXPECT_EQ(library_candidates("/a/lib.so", "/root"), std::vector<std::string>{"/a/lib.so"});
+    EXPECT_EQ(library_candidates("lib.so", "/").front(), "lib.so");
+    EXPECT_EQ(library_candidates("lib.so", "").front(), "lib.so");
+    for (const std::string& candidate : library_candidates("lib.so", "/root/")) {
+        EXPECT_TRUE(candidate.starts_with("/root/usr/lib") || candidate.starts_with("/root/lib"))
+            << candidate;
+        EXPECT_TRUE(candidate.ends_with("/lib.so")) << candidate;
+    }
+}
+
 TEST_F(NvmlTest, driver_not_loaded_names_the_module) {
     sim("t4").set_driver_loaded(false);
     save();
