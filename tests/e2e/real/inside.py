@@ -1,5 +1,6 @@
 """What a container really has, seen with kubectl exec."""
 
+import os
 import re
 
 from . import cards
@@ -25,6 +26,11 @@ def device_nodes(client, namespace, pod, container=None):
 def cards_with_a_node(client, namespace, pod, container=None):
     """Minor numbers of the cards that have a node in the container's /dev."""
     return [int(name[len("nvidia"):]) for name in device_nodes(client, namespace, pod, container) if re.fullmatch(r"nvidia\d+", name)]
+
+
+def cards_of_process(pid):
+    """The same of a container's process on this machine; works without an API server."""
+    return sorted(int(name[len("nvidia"):]) for name in os.listdir(f"/proc/{pid}/root/dev") if re.fullmatch(r"nvidia\d+", name))
 
 
 def cards_allowed(client, namespace, pod, container=None):

@@ -54,6 +54,10 @@ class Workload:
                 for pod in self.all() if pod["metadata"]["name"] in RUNNING
                 for one in pod["status"].get("containerStatuses", [])}
 
+    def containers(self):
+        """(pod, container, indexes of its cards) of the pods that run from the beginning, as it was when they started."""
+        return [(pod, name, sorted(index for index, _, _ in before[1])) for (pod, name), before in self._before.items()]
+
     def check_untouched(self):
         """Same pods, same cards, and the very same containers."""
         assert self.state() == self._before
@@ -69,11 +73,14 @@ class Workload:
         for name in RUNNING:
             self._cluster.wait_phase(self._namespace, name)
 
-    def check_all_run(self, timeout_s=90):
+    def check_all_run(self):
         """The starting ones run too, and all who keep books agree about all of them."""
+        self.wait_started()
+        self.check_agreement()
+
+    def wait_started(self, timeout_s=90):
         wait_until(lambda: self._cluster.get("deployment", "-n", self._namespace, STARTING)["status"].get("readyReplicas") == self._starting,
                    f"{self._starting} starting pods are ready", timeout_s, interval_s=0.3)
-        self.check_agreement()
 
     def check_agreement(self):
         """Annotations, kubelet, both ledgers and the containers themselves say the same; no card is given out twice, no share is left over."""
@@ -91,4 +98,4 @@ class Workload:
 
 def _cards(pod, container):
     placement = json.loads(pod["metadata"]["annotations"]["edge-gpu.io/placement"])
-    return [(card["uuid"], card["percent"]) for one in placement["containers"] if one["name"] == container for card in one["cards"]]
+    return [(card["index"], card["uuid"], card["percent"]) for one in placement["containers"] if one["name"] == container for card in one["cards"]]
