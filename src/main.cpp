@@ -6,6 +6,7 @@
 
 #include "agent/app.h"
 #include "base/version.h"
+#include "cli/cdi_command.h"
 #include "scheduler/app.h"
 #include "sim/demo.h"
 
@@ -34,6 +35,11 @@ constexpr std::array kCommands{
         "nano-gpu-agent",
         egpu::agent::run_agent,
         "device plugins for nvidia.com/gpu and nano-gpu/gpu-percent (on every GPU node)"},
+    Command{
+        "cdi",
+        "",
+        egpu::cli::run_cdi,
+        "CDI specifications of this node's cards: generate, list, validate"},
     Command{
         "demo",
         "",

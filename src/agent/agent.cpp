@@ -35,7 +35,10 @@ struct Agent::Parts {
     // The scheduler learns of cards only from a driver that answered.
     void publish(const gpu::Inventory& inventory) {
         if (inventory.cards.empty() || !allocator->driver_answered()) return;
-        publisher->publish_cards(gpu::encode_cards(inventory.cards));
+        publisher->publish_cards(
+            gpu::encode_cards(inventory.cards),
+            allocator->injection() + ": " + allocator->injection_reason()
+        );
     }
 
     const Options options;
@@ -64,7 +67,7 @@ Result<gpu::MonitorOptions> monitor_options(
     monitor.poll = timing.poll_cards;
     monitor.poll_unsettled = timing.poll_unsettled;
     monitor.library = options.nvml_library;
-    monitor.driver_root = options.driver_root;
+    monitor.driver_root = inject::driver_root_seen(options.inject);
     auto policy = gpu::XidPolicy::make(
         options.xid_policy, options.disable_healthchecks, options.enable_healthchecks
     );
@@ -96,6 +99,7 @@ Result<std::unique_ptr<Agent>> Agent::start(const Options& options, const AgentT
     EG_TRY(auto injector, inject::make_injector(options.inject));
     EG_TRY(gpu::MonitorOptions monitor, monitor_options(options, timing, loaded.state));
 
+    log::info("injection", {{"strategy", injector->name()}, {"why", injector->why()}});
     parts.allocator = std::make_unique<Allocator>(parts.state, std::move(injector));
     DevicePluginsOptions plugin_options;
     plugin_options.folder = options.device_plugin_dir;

@@ -100,6 +100,7 @@ std::vector<std::string> arguments_of(const AgentRig& rig) {
         "--pod-resources-socket=" + options.pod_resources_socket.string(),
         "--state-dir=" + options.state_dir.string(),
         "--nvml-library=" + options.nvml_library,
+        "--injection=nvidia",
         "--listen=127.0.0.1:0"};
 }
 
@@ -141,8 +142,8 @@ TEST(AgentProcess, StartsServesAndStops) {
 TEST(AgentProcess, WrongFlagsExitWithTwo) {
     AgentRig rig;
     const std::string log = rig.folder() / "log";
-    EXPECT_EQ(Child({"--injection=cdi"}, log).stop(0, Seconds(10)), 2);
-    EXPECT_THAT(*read_file(log), HasSubstr("edge-gpu agent: --injection=cdi is not available"));
+    EXPECT_EQ(Child({"--injection=docker"}, log).stop(0, Seconds(10)), 2);
+    EXPECT_THAT(*read_file(log), HasSubstr("edge-gpu agent: --injection=docker is not possible"));
     EXPECT_EQ(Child({"--help"}, log).stop(0, Seconds(10)), 0);
     EXPECT_EQ(Child({"--print-config", "-nodename=n"}, log).stop(0, Seconds(10)), 0);
     EXPECT_THAT(*read_file(log), HasSubstr("nodeName: \"n\""));

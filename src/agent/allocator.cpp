@@ -25,17 +25,20 @@ metrics::Counter allocations(Resource resource, std::string_view result) {
     );
 }
 
+inject::GivenCard given(const gpu::CardInfo& info) {
+    return {info.card.uuid, info.card.index, info.index_text, info.device_nodes, info.pci_bus_id};
+}
+
 std::vector<inject::GivenCard> given(const Record& record, const gpu::Inventory& inventory) {
     std::vector<inject::GivenCard> cards;
     for (const core::CardShare& share : record.cards) {
-        inject::GivenCard& card = cards.emplace_back();
+        inject::GivenCard card;
         card.uuid = share.uuid;
-        card.index = share.index;
         for (const gpu::CardInfo& info : inventory.cards) {
-            if (info.card.uuid != share.uuid) continue;
-            card.index_text = info.index_text;
-            card.device_nodes = info.device_nodes;
+            if (info.card.uuid == share.uuid) card = given(info);
         }
+        card.index = share.index;
+        cards.push_back(std::move(card));
     }
     return cards;
 }
@@ -95,6 +98,12 @@ void Allocator::set_inventory(const gpu::Inventory& inventory) {
     {
         const std::lock_guard lock(mutex_);
         inventory_ = inventory;
+    }
+    // Before the kubelet learns of the cards. A card's answer needs its nodes, its name in the CDI
+    // specification; what fails is tried again before each container start.
+    static_cast<void>(ensure_artefacts());
+    {
+        const std::lock_guard lock(mutex_);
         // Until the driver was seen working once, the cards of the last run are all there is to go
         // by.
         if (!inventory.error.empty() && ledger_.provisional()) return;
@@ -149,6 +158,9 @@ Result<kubelet::AllocateResponse> Allocator::allocate(
         std::atomic<int>& count;
     } const in_flight(allocating_);
 
+    // Before the answer is made, which may follow what is there now. An error here would end the
+    // pod; PreStartContainer reports it in a way that the kubelet retries.
+    static_cast<void>(ensure_artefacts());
     Snapshot snapshot;
     Record record;
     inject::ContainerEdits edits;
@@ -256,6 +268,32 @@ void Allocator::commit(Snapshot snapshot) {
     show_devices();
     update_metrics();
     if (hooks_.changed) hooks_.changed();
+}
+
+Status Allocator::ensure_artefacts() {
+    std::vector<inject::GivenCard> cards;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const gpu::CardInfo& info : inventory_.cards) {
+            if (info.card.healthy) cards.push_back(given(info));
+        }
+    }
+    const Status ensured = injector_->ensure(cards);
+    const std::string error = ensured ? "" : ensured.error().message;
+    const std::lock_guard lock(mutex_);
+    if (error != ensure_error_ && !error.empty()) {
+        log::warn("containers cannot get their cards", {{"why", error}});
+    }
+    ensure_error_ = error;
+    return ensured;
+}
+
+std::string Allocator::injection() const {
+    return std::string(injector_->name());
+}
+
+std::string Allocator::injection_reason() const {
+    return injector_->why();
 }
 
 void Allocator::retry_save() {

@@ -76,6 +76,12 @@ class Allocator {
     std::vector<core::Card> cards() const;
     gpu::Inventory inventory() const;
 
+    // Makes on the node what answers name (inject::Injector::ensure). A failure is logged once.
+    Status ensure_artefacts();
+    // The strategy in effect, and why.
+    std::string injection() const;
+    std::string injection_reason() const;
+
     // Repeats a failed write; nothing to do otherwise.
     void retry_save();
     // Sends the device lists again, for plugins that start later.
@@ -94,11 +100,12 @@ class Allocator {
     const std::unique_ptr<inject::Injector> injector_;
     Hooks hooks_;
 
-    mutable std::mutex mutex_;  // guards the four below
+    mutable std::mutex mutex_;  // guards the five below
     NodeLedger ledger_;
     gpu::Inventory inventory_;
     std::uint64_t sequence_ = 0;
     TimePoint last_admission_{};
+    std::string ensure_error_;  // the last one, so that it is logged once
 
     std::mutex show_mutex_;  // keeps the lists in order; never taken under mutex_
     std::atomic<bool> save_failed_{false};

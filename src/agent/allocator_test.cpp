@@ -37,7 +37,10 @@ class AllocatorTest : public ::testing::Test {
         std::string pattern = ::testing::TempDir() + "egpu-alloc-XXXXXX";
         folder = ::mkdtemp(pattern.data());
         file = std::make_unique<StateFile>(folder);
-        auto injector = inject::make_injector({});
+        inject::InjectOptions options;
+        options.strategy = "nvidia";
+        options.driver_files_dir = folder / "driver";
+        auto injector = inject::make_injector(options);
         EXPECT_TRUE(injector);
         allocator = std::make_unique<Allocator>(*file, std::move(*injector));
     }

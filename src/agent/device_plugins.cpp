@@ -227,6 +227,10 @@ Status DevicePlugins::check_record(
 Status DevicePlugins::pre_start(Resource resource, const std::vector<std::string>& ids) {
     bool known = false;
     EG_TRY_VOID(check_record(resource, ids, known));
+    // What the answer names may be gone: /run is emptied by a reboot, the driver was replaced.
+    if (const Status ensured = allocator_.ensure_artefacts(); !ensured) {
+        return Error{ErrorCode::kUnavailable, "edge-gpu agent: " + ensured.error().message};
+    }
     if (known) return ok_status();
 
     // The checkpoint names the pod's UID and needs no call. The list comes second, and not in the

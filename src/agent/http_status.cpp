@@ -83,6 +83,9 @@ json::value status_of(const Sources& from) {
         {"cards", std::move(cards)},
         {"holders", std::move(holders)},
         {"registration", std::move(registration)},
+        {"injection",
+         json::object{
+             {"strategy", from.allocator.injection()}, {"why", from.allocator.injection_reason()}}},
         {"apiConnected", from.pods.connected()},
         {"driver", from.allocator.inventory().driver_version},
         {"driverError", from.allocator.inventory().error}};

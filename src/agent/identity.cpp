@@ -4,6 +4,9 @@
 #include <map>
 #include <set>
 
+#include "inject/cdi_spec.h"
+#include "inject/edits.h"
+
 namespace egpu::agent {
 namespace {
 
@@ -71,22 +74,33 @@ std::vector<std::string> cards_given(
     const kubelet::AllocateResponse& answer, const std::vector<core::Card>& cards
 ) {
     std::set<std::string> names;
-    const auto env = answer.envs.find("NVIDIA_VISIBLE_DEVICES");
-    if (env != answer.envs.end()) {
-        std::string_view rest = env->second;
-        while (!rest.empty()) {
-            const std::size_t end = std::min(rest.find(','), rest.size());
-            names.emplace(rest.substr(0, end));
-            rest.remove_prefix(std::min(end + 1, rest.size()));
+    const auto add_list = [&](std::string_view list) {
+        while (!list.empty()) {
+            const std::size_t end = std::min(list.find(','), list.size());
+            std::string_view name = list.substr(0, end);
+            // A CDI device: vendor/class=name.
+            if (const std::size_t equals = name.find('='); equals != std::string_view::npos) {
+                name.remove_prefix(equals + 1);
+            }
+            names.emplace(name);
+            list.remove_prefix(std::min(end + 1, list.size()));
         }
-    }
+    };
+    const auto env = answer.envs.find("NVIDIA_VISIBLE_DEVICES");
+    if (env != answer.envs.end()) add_list(env->second);
     for (const kubelet::Mount& mount : answer.mounts) {
         if (mount.host_path == "/dev/null") names.insert(basename(mount.container_path));
     }
+    for (const std::string& device : answer.cdi_names) add_list(device);
+    for (const auto& [key, value] : answer.annotations) {
+        if (key == inject::kAnnotationGiven || key.starts_with("cdi.k8s.io/")) add_list(value);
+    }
     std::vector<std::string> uuids;
     for (const core::Card& card : cards) {
-        if (names.contains(card.uuid) || names.contains(std::to_string(card.index)))
+        if (names.contains(card.uuid) || names.contains(inject::cdi_device_name(card.uuid)) ||
+            names.contains(std::to_string(card.index))) {
             uuids.push_back(card.uuid);
+        }
     }
     return uuids;
 }

@@ -40,7 +40,8 @@ std::vector<BookEntry> book_entries(
     const KubeletBooks& books, const PodsView& view, const std::vector<core::Card>& cards
 );
 
-// The cards an Allocate answer of ours named (environment or volume mounts, by UUID or index).
+// The cards an Allocate answer of ours named (environment, volume mounts, CDI devices or our
+// annotation; by UUID or index).
 std::vector<std::string> cards_given(
     const kubelet::AllocateResponse& answer, const std::vector<core::Card>& cards
 );

@@ -353,6 +353,14 @@ TEST_F(Identity, CardsGivenReadsAllFormsOfAnswers) {
     kubelet::AllocateResponse mounts = answer("", "/var/run/nvidia-container-devices");
     mounts.mounts.push_back({"/var/run/nvidia-container-devices/GPU-1", "/dev/null", false});
     EXPECT_THAT(cards_given(mounts, cards()), ElementsAre("GPU-1"));
+    kubelet::AllocateResponse cdi;
+    cdi.cdi_names = {"edge-gpu.io/gpu=GPU-2"};
+    cdi.annotations["cdi.k8s.io/edge-gpu_0"] = "edge-gpu.io/gpu=GPU-0,edge-gpu.io/gpu=GPU-2";
+    EXPECT_THAT(cards_given(cdi, cards()), ElementsAre("GPU-0", "GPU-2"));
+    kubelet::AllocateResponse direct;
+    direct.envs["NVIDIA_VISIBLE_DEVICES"] = "void";
+    direct.annotations["edge-gpu.io/given"] = "GPU-1";
+    EXPECT_THAT(cards_given(direct, cards()), ElementsAre("GPU-1"));
     EXPECT_THAT(cards_given({}, cards()), IsEmpty());
 }
 

@@ -10,6 +10,8 @@
 #include <CLI/CLI.hpp>
 #include <unistd.h>
 
+#include "agent/nvidia_options.h"
+
 namespace egpu::agent {
 namespace {
 
@@ -80,18 +82,20 @@ std::vector<std::string> with_long_dashes(const std::vector<std::string>& argume
 struct RawFlags {
     std::string node_name, nano_node_name, kubeconfig, kubelet_root, plugin_dir, pod_resources,
         state_dir, dbfile;
-    std::string nvml_library, driver_root, dev_root, injection = "auto", list_strategy, id_strategy;
-    std::string pass_specs, resources = "whole,share", listen = "127.0.0.1:39998",
-                            xid_policy = "edge";
+    std::string nvml_library, injection = "auto", capabilities, host_root, cdi_dir, driver_files;
+    std::string resources = "whole,share", listen = "127.0.0.1:39998", xid_policy = "edge";
     std::string log_level = "info", log_format = "logfmt", verbosity;
     std::map<std::string, std::string, std::less<>> klog;
+    NvidiaOptions nvidia;
 };
 
 constexpr const char* kFooter =
-    "\nEnvironment: NODE_NAME, KUBECONFIG; of NVIDIA's device plugin: DEVICE_LIST_STRATEGY, "
-    "DEVICE_ID_STRATEGY,\n"
-    "PASS_DEVICE_SPECS, NVIDIA_DRIVER_ROOT, NVIDIA_DEV_ROOT, DP_DISABLE_HEALTHCHECKS, "
-    "DP_ENABLE_HEALTHCHECKS.\n"
+    "\nEnvironment: NODE_NAME, KUBECONFIG; of NVIDIA's device plugin the variables of its flags, "
+    "DP_DISABLE_HEALTHCHECKS,\n"
+    "DP_ENABLE_HEALTHCHECKS. All flags, variables and the configuration file of NVIDIA's plugin "
+    "are "
+    "read:\n"
+    "docs/reference.md says which are honoured and which are refused.\n"
     "A flag wins over its variable. Flags may be written with one dash or two.\n"
     "Of nano-gpu-agent: -nodename is --node-name; -dbfile names where the state goes (its folder "
     "is used);\n"
@@ -122,26 +126,33 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
     app.add_option("--nvml-library", raw.nvml_library, "soname or path of NVML")
         ->default_str("libnvidia-ml.so.1");
     app.add_option(
-           "--driver-root,--nvidia-driver-root",
-           raw.driver_root,
-           "root of the NVIDIA driver's files"
+           "--injection",
+           raw.injection,
+           "how containers get their cards: auto, direct, cdi or nvidia (docs/injection.md)"
     )
-        ->default_str("/");
-    app.add_option(
-        "--dev-root,--nvidia-dev-root",
-        raw.dev_root,
-        "host path that holds /dev; default: the driver root"
-    );
-    app.add_option("--injection", raw.injection, "how containers get their cards: auto or nvidia")
         ->default_str(raw.injection);
     app.add_option(
-           "--device-list-strategy", raw.list_strategy, "envvar, volume-mounts (a comma list)"
+           "--driver-capabilities",
+           raw.capabilities,
+           "of direct and cdi: which of the driver's files containers get"
     )
-        ->default_str("envvar");
-    app.add_option("--device-id-strategy", raw.id_strategy, "uuid or index")->default_str("uuid");
-    app.add_flag(
-        "--pass-device-specs{true}", raw.pass_specs, "also name the device nodes in the answer"
+        ->default_str("compute,utility,video");
+    app.add_option("--host-root", raw.host_root, "where the agent sees the host's root")
+        ->default_str("/");
+    app.add_option(
+           "--cdi-spec-dir",
+           raw.cdi_dir,
+           "where CDI specifications are written; same path on the host"
+    )
+        ->default_str("/var/run/cdi");
+    app.add_option(
+        "--driver-files-dir",
+        raw.driver_files,
+        "of direct: where the driver's files are kept for containers; same path on the host; "
+        "default: "
+        "<state dir>/driver"
     );
+    raw.nvidia.declare(app);
     app.add_option(
            "--resources",
            raw.resources,
@@ -238,15 +249,18 @@ void apply_state_dir(const RawFlags& raw, Options& options) {
     }
 }
 
-Status apply_paths(const RawFlags& raw, const Environment& environment, Options& options) {
+Status apply_paths(const RawFlags& raw, Options& options) {
     const auto absolute = [](std::string_view flag, const std::filesystem::path& path) -> Status {
         if (path.is_absolute()) return ok_status();
         return bad_value(flag, path.string(), "an absolute path");
     };
     if (!raw.kubelet_root.empty()) options.kubelet_root = raw.kubelet_root;
     EG_TRY_VOID(absolute("kubelet-root", options.kubelet_root));
-    options.device_plugin_dir = raw.plugin_dir.empty() ? options.kubelet_root / "device-plugins"
-                                                       : std::filesystem::path(raw.plugin_dir);
+    if (!raw.plugin_dir.empty()) {
+        options.device_plugin_dir = raw.plugin_dir;
+    } else if (options.device_plugin_dir.empty()) {  // else NVIDIA's --kubelet-socket named it
+        options.device_plugin_dir = options.kubelet_root / "device-plugins";
+    }
     EG_TRY_VOID(absolute("device-plugin-dir", options.device_plugin_dir));
     options.pod_resources_socket = raw.pod_resources.empty()
                                        ? options.kubelet_root / "pod-resources" / "kubelet.sock"
@@ -254,35 +268,25 @@ Status apply_paths(const RawFlags& raw, const Environment& environment, Options&
     EG_TRY_VOID(absolute("pod-resources-socket", options.pod_resources_socket));
     apply_state_dir(raw, options);
     if (!raw.nvml_library.empty()) options.nvml_library = raw.nvml_library;
-    options.driver_root = raw.driver_root;
-    if (options.driver_root.empty())
-        options.driver_root = from_environment(environment, "NVIDIA_DRIVER_ROOT");
-    if (options.driver_root.empty()) options.driver_root = "/";
-    EG_TRY_VOID(absolute("driver-root", options.driver_root));
-    options.inject.dev_root = raw.dev_root;
-    if (options.inject.dev_root.empty())
-        options.inject.dev_root = from_environment(environment, "NVIDIA_DEV_ROOT");
-    if (options.inject.dev_root.empty()) options.inject.dev_root = options.driver_root;
-    return absolute("dev-root", options.inject.dev_root);
+    options.inject.host_root = raw.host_root.empty() ? "/" : raw.host_root;
+    EG_TRY_VOID(absolute("host-root", options.inject.host_root));
+    if (!raw.cdi_dir.empty()) options.inject.cdi_spec_dir = raw.cdi_dir;
+    EG_TRY_VOID(absolute("cdi-spec-dir", options.inject.cdi_spec_dir));
+    options.inject.driver_files_dir = raw.driver_files.empty()
+                                          ? std::filesystem::absolute(options.state_dir) / "driver"
+                                          : std::filesystem::path(raw.driver_files);
+    return absolute("driver-files-dir", options.inject.driver_files_dir);
 }
 
-Status apply_injection(const RawFlags& raw, const Environment& environment, Options& options) {
-    const auto either = [&](const std::string& flag, const char* variable, const char* otherwise) {
-        if (!flag.empty()) return flag;
-        const std::string value = from_environment(environment, variable);
-        return value.empty() ? std::string(otherwise) : value;
-    };
+Status apply_injection(RawFlags& raw, const Environment& environment, Options& options) {
     options.inject.strategy = raw.injection;
-    options.inject.device_list_strategy =
-        split(either(raw.list_strategy, "DEVICE_LIST_STRATEGY", "envvar"));
-    options.inject.device_id_strategy = either(raw.id_strategy, "DEVICE_ID_STRATEGY", "uuid");
-    const std::string specs = either(raw.pass_specs, "PASS_DEVICE_SPECS", "false");
-    if (specs != "true" && specs != "false")
-        return bad_value("pass-device-specs", specs, "true or false");
-    options.inject.pass_device_specs = specs == "true";
-    // The injector knows what it can do; its refusal is the flag's.
-    const auto possible = inject::make_injector(options.inject);
-    return possible ? ok_status() : Status(possible.error());
+    EG_TRY_VOID(raw.nvidia.apply(environment, options));
+    if (!raw.capabilities.empty()) {
+        const auto capabilities = gpu::parse_capabilities(raw.capabilities);
+        if (!capabilities) return capabilities.error().wrap("--driver-capabilities");
+        options.inject.capabilities = *capabilities;
+    }
+    return inject::check_inject_options(options.inject);
 }
 
 Status apply_resources(const RawFlags& raw, Options& options) {
@@ -317,13 +321,13 @@ Status apply_listen(const RawFlags& raw, Options& options) {
     );
 }
 
-Status apply_flags(const RawFlags& raw, const Environment& environment, Options& options) {
+Status apply_flags(RawFlags& raw, const Environment& environment, Options& options) {
     EG_TRY_VOID(apply_log_flags(raw, options));
     EG_TRY_VOID(apply_node_name(raw, environment, options));
     options.kubeconfig =
         raw.kubeconfig.empty() ? from_environment(environment, "KUBECONFIG") : raw.kubeconfig;
-    EG_TRY_VOID(apply_paths(raw, environment, options));
     EG_TRY_VOID(apply_injection(raw, environment, options));
+    EG_TRY_VOID(apply_paths(raw, options));
     EG_TRY_VOID(apply_resources(raw, options));
     EG_TRY_VOID(apply_listen(raw, options));
     if (raw.xid_policy != "edge" && raw.xid_policy != "nvidia") {
@@ -376,6 +380,7 @@ Result<ParsedOptions> parse_options(
         } catch (const CLI::ParseError& error) {
             return flag_error(error, normal);
         }
+        raw.nvidia.remember_given(app);
         for (const auto& [name, alone] : klog_flags()) {
             if (app.count("--" + name) > 0) {
                 parsed.options.notes.push_back(
@@ -411,9 +416,13 @@ std::string describe(const Options& options) {
         {"podResourcesSocket", text(options.pod_resources_socket.string())},
         {"stateDir", text(options.state_dir.string())},
         {"nvmlLibrary", text(options.nvml_library)},
-        {"driverRoot", text(options.driver_root)},
+        {"hostRoot", text(options.inject.host_root.string())},
+        {"driverRoot", text(options.inject.driver_root)},
         {"devRoot", text(options.inject.dev_root)},
         {"injection", text(options.inject.strategy)},
+        {"driverCapabilities", "[" + gpu::capabilities_text(options.inject.capabilities) + "]"},
+        {"driverFilesDir", text(options.inject.driver_files_dir.string())},
+        {"cdiSpecDir", text(options.inject.cdi_spec_dir.string())},
         {"deviceListStrategy", list(options.inject.device_list_strategy)},
         {"deviceIDStrategy", text(options.inject.device_id_strategy)},
         {"passDeviceSpecs", options.inject.pass_device_specs ? "true" : "false"},

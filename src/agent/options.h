@@ -1,7 +1,7 @@
 // Flags and environment of `edge-gpu agent`: its own, those of nano-gpu-agent (`-nodename`,
 // `-dbfile`, klog's) and the environment of NVIDIA's device plugin that has a meaning here. Pure
-// but for a look at --dbfile: the environment comes in as a map. Errors are one sentence that names
-// the flag, the value and what is possible.
+// but for a look at --dbfile and NVIDIA's --config-file: the environment comes in as a map. Errors
+// are one sentence that names the flag, the value and what is possible.
 #pragma once
 
 #include <filesystem>
@@ -24,7 +24,6 @@ struct Options {
     std::filesystem::path pod_resources_socket;  // <kubelet root>/pod-resources/kubelet.sock
     std::filesystem::path state_dir = "/var/lib/edge-gpu";
     std::string nvml_library = "libnvidia-ml.so.1";
-    std::string driver_root = "/";
     inject::InjectOptions inject;
     std::vector<Resource> resources{Resource::kWhole, Resource::kPercent};
     std::string listen = "127.0.0.1:39998";  // "": no HTTP server

@@ -88,7 +88,15 @@ TEST(AgentOptions, DbfileThatIsAFolder) {
 }
 
 TEST(AgentOptions, WrongValuesAreOneSentence) {
-    EXPECT_THAT(refused({"--injection=cdi"}), HasSubstr("cdi is not available in this version"));
+    EXPECT_THAT(refused({"--injection=docker"}), HasSubstr("possible: auto, direct, cdi, nvidia"));
+    EXPECT_THAT(
+        refused({"--injection=cdi", "--pass-device-specs"}),
+        HasSubstr("those are of --injection=nvidia")
+    );
+    EXPECT_THAT(
+        refused({"--driver-capabilities=cuda"}), HasSubstr("--driver-capabilities: \"cuda\"")
+    );
+    EXPECT_THAT(refused({"--cdi-spec-dir=run"}), HasSubstr("an absolute path"));
     EXPECT_THAT(
         refused({"--resources=half"}),
         HasSubstr("--resources: \"half\" is not a comma list of whole, share")
@@ -103,6 +111,28 @@ TEST(AgentOptions, WrongValuesAreOneSentence) {
     EXPECT_THAT(refused({"extra"}), HasSubstr("unexpected argument extra"));
     EXPECT_THAT(refused({}, {{"PASS_DEVICE_SPECS", "maybe"}}), HasSubstr("true or false"));
     EXPECT_THAT(refused({"--device-id-strategy=serial"}), HasSubstr("serial"));
+}
+
+TEST(AgentOptions, InjectionAndItsPaths) {
+    const Options plain = parsed({"--state-dir=/s"});
+    EXPECT_EQ(plain.inject.strategy, "auto");
+    EXPECT_FALSE(plain.inject.nvidia_configured);
+    EXPECT_EQ(plain.inject.driver_files_dir, "/s/driver");
+    EXPECT_EQ(plain.inject.cdi_spec_dir, "/var/run/cdi");
+    EXPECT_EQ(plain.inject.capabilities, gpu::kCompute | gpu::kUtility | gpu::kVideo);
+    const Options other = parsed(
+        {"--injection=direct",
+         "--driver-capabilities=all",
+         "--host-root=/host",
+         "--driver-files-dir=/d",
+         "--cdi-spec-dir=/c",
+         "--driver-root=/run/nvidia/driver"}
+    );
+    EXPECT_EQ(other.inject.capabilities, gpu::kAllCapabilities);
+    EXPECT_EQ(other.inject.driver_files_dir, "/d");
+    EXPECT_EQ(other.inject.cdi_spec_dir, "/c");
+    EXPECT_EQ(other.inject.dev_root, "/run/nvidia/driver");
+    EXPECT_EQ(inject::driver_root_seen(other.inject), "/host/run/nvidia/driver");
 }
 
 TEST(AgentOptions, ListenCanBeOff) {

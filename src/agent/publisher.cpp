@@ -51,10 +51,11 @@ void Publisher::stop() {
     events_.stop(Millis(200));
 }
 
-void Publisher::publish_cards(std::string annotation) {
+void Publisher::publish_cards(std::string cards, std::string injection) {
+    NodeTexts texts{std::move(cards), std::move(injection)};
     const std::lock_guard lock(mutex_);
-    if (cards_ ? *cards_ == annotation : published_ == annotation) return;
-    cards_ = std::move(annotation);
+    if (cards_ ? *cards_ == texts : published_ == texts) return;
+    cards_ = std::move(texts);
     kicked_ = true;
     wake_.notify_all();
 }
@@ -114,7 +115,7 @@ void Publisher::run() {
 bool Publisher::work(std::unique_lock<std::mutex>& lock) {
     Status failed;
     if (cards_) {
-        const std::string wanted = *cards_;
+        const NodeTexts wanted = *cards_;
         lock.unlock();
         const Status status = send_cards(wanted);
         lock.lock();
@@ -155,7 +156,7 @@ bool Publisher::work(std::unique_lock<std::mutex>& lock) {
     return error.empty();
 }
 
-Status Publisher::send_cards(const std::string& annotation) {
+Status Publisher::send_cards(const NodeTexts& wanted) {
     const TimePoint deadline = MonoClock::now() + options_.call_timeout;
     bool known = false;
     {
@@ -166,13 +167,18 @@ Status Publisher::send_cards(const std::string& annotation) {
         // After a restart the Node usually carries the same text already.
         const auto node = client_.get(k8s::node_path(options_.node_name), deadline);
         if (node) {
-            const std::string_view now =
-                json::get_string(*node, {"metadata", "annotations", gpu::kAnnotationCards});
-            if (now == annotation) return ok_status();
+            const auto now = [&](std::string_view key) {
+                return json::get_string(*node, {"metadata", "annotations", key});
+            };
+            if (now(gpu::kAnnotationCards) == wanted.cards &&
+                now(kAnnotationInjection) == wanted.injection) {
+                return ok_status();
+            }
         }
     }
     k8s::Client::AnnotationPatch patch;
-    patch[std::string(gpu::kAnnotationCards)] = annotation;
+    patch[std::string(gpu::kAnnotationCards)] = wanted.cards;
+    patch[std::string(kAnnotationInjection)] = wanted.injection;
     const Status status = client_.patch_node_annotations(options_.node_name, patch, deadline);
     if (status) log::info("cards published", {{"node", options_.node_name}});
     return status;

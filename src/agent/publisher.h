@@ -1,4 +1,5 @@
-// Tells the API server what only the node knows: its cards (Node annotation edge-gpu.io/cards) and
+// Tells the API server what only the node knows: its cards and how containers get
+// them (Node annotations edge-gpu.io/cards and edge-gpu.io/injection) and
 // placements that differ from what the pod's annotations say (pod bound without the extender, or
 // another card), as annotations and an Event.
 //
@@ -15,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "base/backoff.h"
@@ -24,6 +26,9 @@
 #include "k8s/events.h"
 
 namespace egpu::agent {
+
+// "<strategy>: <why>", for people.
+inline constexpr std::string_view kAnnotationInjection = "edge-gpu.io/injection";
 
 struct PlacementReport {
     std::string uid;  // the API server's
@@ -54,7 +59,8 @@ class Publisher {
     void start();
     void stop();
 
-    void publish_cards(std::string annotation);
+    // Values of the Node annotations edge-gpu.io/cards and edge-gpu.io/injection.
+    void publish_cards(std::string cards, std::string injection);
     void report(PlacementReport report);
     // The link may be back: try now.
     void kick();
@@ -63,12 +69,18 @@ class Publisher {
     std::size_t waiting_reports() const;
 
   private:
+    struct NodeTexts {
+        std::string cards;
+        std::string injection;
+
+        bool operator==(const NodeTexts&) const = default;
+    };
     struct Sent {
         PlacementReport report;
         TimePoint at;
     };
     void run();
-    Status send_cards(const std::string& annotation);
+    Status send_cards(const NodeTexts& wanted);
     Status send_report(const PlacementReport& report);
     bool work(std::unique_lock<std::mutex>& lock);
 
@@ -80,8 +92,8 @@ class Publisher {
     std::condition_variable wake_;
     bool stopping_ = false;
     bool kicked_ = false;
-    std::optional<std::string> cards_;      // wanted, not sent yet
-    std::optional<std::string> published_;  // what the Node carries
+    std::optional<NodeTexts> cards_;      // wanted, not sent yet
+    std::optional<NodeTexts> published_;  // what the Node carries
     std::map<std::string, PlacementReport> reports_;
     std::map<std::string, Sent> sent_;
     std::string last_error_;

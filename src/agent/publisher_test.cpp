@@ -81,15 +81,15 @@ class WithApi : public ::testing::Test {
 TEST_F(WithApi, PublisherWritesOnChangeOnly) {
     Publisher publisher(*client, options());
     publisher.start();
-    publisher.publish_cards("one");
+    publisher.publish_cards("one", "direct: a reason");
     ASSERT_TRUE(soon([&] {
         return annotation({"nodes", "", "n1"}, "edge-gpu.io/cards") == "one";
     }));
     ASSERT_TRUE(soon([&] { return publisher.cards_published(); }));
-    publisher.publish_cards("one");
+    publisher.publish_cards("one", "direct: a reason");
     std::this_thread::sleep_for(Millis(200));
     EXPECT_EQ(api->faults().count("PATCH", "/api/v1/nodes/n1"), 1U);
-    publisher.publish_cards("two");
+    publisher.publish_cards("two", "direct: a reason");
     ASSERT_TRUE(soon([&] {
         return annotation({"nodes", "", "n1"}, "edge-gpu.io/cards") == "two";
     }));
@@ -100,10 +100,10 @@ TEST_F(WithApi, PublisherKeepsTryingAndSendsTheNewest) {
     Publisher publisher(*client, options());
     publisher.start();
     const std::string uid = make_pod("p");
-    publisher.publish_cards("old");
+    publisher.publish_cards("old", "direct: a reason");
     publisher.report(report(uid, "p", 1));
     std::this_thread::sleep_for(Millis(200));
-    publisher.publish_cards("new");
+    publisher.publish_cards("new", "direct: a reason");
     publisher.report(report(uid, "p", 2));
     EXPECT_EQ(publisher.waiting_reports(), 1U);
     ASSERT_TRUE(api->faults().set_mode(ServerMode::kOnline));

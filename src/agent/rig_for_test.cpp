@@ -73,6 +73,10 @@ Options AgentRig::options(bool with_api) const {
     options.pod_resources_socket = kubelet_->pod_resources_socket();
     options.state_dir = folder_ / "state";
     options.nvml_library = EDGE_GPU_SIM_LIBRARY;
+    // By name in the environment: what a pod got can be read from its answer, whatever machine this
+    // is.
+    options.inject.strategy = "nvidia";
+    options.inject.driver_files_dir = options.state_dir / "driver";
     options.listen = "127.0.0.1:0";
     return options;
 }

@@ -7,9 +7,14 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace egpu::inject {
+
+// Annotation (of the CRI container, not of the pod) that names the cards given, a comma list of
+// UUIDs, where nothing else in the answer does.
+inline constexpr std::string_view kAnnotationGiven = "edge-gpu.io/given";
 
 struct Mount {
     std::string host;

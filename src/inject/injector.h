@@ -1,11 +1,15 @@
 // From the cards a container gets to the edits that give it them: the one seam of all injection
-// strategies.
+// strategies (docs/injection.md).
 //
-// This version has NVIDIA's strategies envvar and volume-mounts with device IDs by UUID or index,
-// and pass-device-specs; every other name is refused by make_injector with a message that lists
-// what there is. Thread-safe once made.
+//   direct  device nodes and the driver's files in the answer itself: any kubelet, any runtime
+//   cdi     names of CDI devices, whose specification is written here
+//   nvidia  as NVIDIA's device plugin, for nodes with NVIDIA's container runtime
+//   auto    what suits the node
+//
+// Thread-safe once made.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
@@ -14,21 +18,37 @@
 #include <vector>
 
 #include "base/result.h"
+#include "gpu/driver.h"
 #include "inject/edits.h"
 
 namespace egpu::inject {
 
 struct InjectOptions {
-    std::string strategy = "auto";  // --injection: auto | nvidia
+    std::string strategy = "auto";  // --injection
+
+    // Of `nvidia`, all named as NVIDIA's plugin names them.
     std::vector<std::string> device_list_strategy{
-        "envvar"};                            // --device-list-strategy: envvar, volume-mounts
-    std::string device_id_strategy = "uuid";  // --device-id-strategy: uuid | index
-    bool pass_device_specs = false;           // --pass-device-specs
-    std::string dev_root = "/";               // --dev-root: host path prefix of device nodes
-    // Does a control node exist here? Replaceable for tests; the default asks the file system below
-    // `dev_root_here`.
+        "envvar"};                            // envvar, volume-mounts, cdi-annotations, cdi-cri
+    std::string device_id_strategy = "uuid";  // uuid, index
+    bool pass_device_specs = false;
+    std::string cdi_annotation_prefix = "cdi.k8s.io/";
+    std::vector<std::string> extra_envs;  // NVIDIA_GDS, …: set to "enabled"
+    // One of the above was given by the user: `auto` does as told.
+    bool nvidia_configured = false;
+
+    // Paths on the host, as they stand in answers and specifications.
+    std::string driver_root = "/";
+    std::string dev_root = "/";  // prefix of device nodes
+    // The same as seen by this process, which may run in a container.
+    std::filesystem::path host_root = "/";
+    std::string driver_root_here;  // "" (or not there): host_root + driver_root
+    // Written by this process and named in answers: the same path here and on the host.
+    std::filesystem::path driver_files_dir = "/var/lib/edge-gpu/driver";
+    std::filesystem::path cdi_spec_dir = "/var/run/cdi";
+
+    gpu::Capabilities capabilities = gpu::kCompute | gpu::kUtility | gpu::kVideo;
+    // Does a control node exist here? Replaceable for tests; the default asks the file system.
     std::function<bool(const std::string& path)> node_exists;
-    std::string dev_root_here = "/";  // where the agent itself sees the host's /dev
 };
 
 // One card given to the container. The same card may come twice (two replicas or units of it); it
@@ -38,6 +58,9 @@ struct GivenCard {
     int index = 0;                          // sorts the answer
     std::string index_text;                 // "0", or "0:1" for a MIG instance; "" means `index`
     std::vector<std::string> device_nodes;  // "/dev/nvidia0", for MIG also its capability nodes
+    std::string pci_bus_id{};               // as in sysfs; "" unknown
+
+    bool operator==(const GivenCard&) const = default;
 };
 
 class Injector {
@@ -45,12 +68,24 @@ class Injector {
     virtual ~Injector() = default;
     virtual std::string_view name() const = 0;  // the strategy in effect, never "auto"
     // `token`: unique per allocation; paths and names in the answer carry it where they are per
-    // container. kInvalid when a card lacks what the strategy needs (no UUID, no
-    // device node).
+    // container. No I/O. kInvalid when a card lacks what the strategy needs (no UUID, no device
+    // node), kUnavailable when the driver's files were not found.
     virtual Result<ContainerEdits> edits(std::span<const GivenCard> cards, std::string_view token)
         const = 0;
+    // Makes what answers name, where it is missing or out of date: device nodes, staged driver
+    // files, CDI specifications. I/O; milliseconds when all is there. `cards`: all of the node.
+    virtual Status ensure(std::span<const GivenCard> cards) = 0;
+    // Why this strategy, one sentence.
+    virtual std::string why() const = 0;
 };
 
+// Where this process finds the driver root.
+std::string driver_root_seen(const InjectOptions& options);
+
+// What cannot work whatever the node is like: names, combinations. No I/O.
+Status check_inject_options(const InjectOptions& options);
+
+// Looks at the node.
 Result<std::unique_ptr<Injector>> make_injector(InjectOptions options);
 
 }  // namespace egpu::inject

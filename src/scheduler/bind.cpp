@@ -110,15 +110,22 @@ Status Binder::bind_in_turn(const k8s::ExtenderBindingArgs& args, const Deadline
     if (const auto held = state_.pod(args.pod_uid); held && !held->reserved && !held->guessed) {
         return judge_bound(args, held->node, true);
     }
-    EG_TRY(const PodFacts pod, identify(args, deadlines.write));
-    if (!pod.node.empty()) return judge_bound(args, pod);
-    if (!pod.request_error.empty()) return refuse(ErrorCode::kInvalid, pod.request_error);
-    if (!pod.asks_for_gpu()) return post(args, pod, {}, deadlines);
-
-    const Reservation reservation = state_.reserve(pod, args.node, MonoClock::now());
+    bool from_watch = false;
+    EG_TRY(PodFacts pod, identify(args, deadlines.write, from_watch));
+    Reservation reservation = reserve(args, pod);
+    if (reservation.kind == Reservation::Kind::kRefused && from_watch) {
+        // kube-scheduler may have seen a change of the pod before our watch has.
+        if (auto fresh = fetch(args, deadlines.write)) {
+            pod = *std::move(fresh);
+            reservation = reserve(args, pod);
+        }
+    }
     switch (reservation.kind) {
         case Reservation::Kind::kRefused:
-            return refuse(ErrorCode::kExhausted, reservation.reason);
+            return refuse(
+                pod.request_error.empty() ? ErrorCode::kExhausted : ErrorCode::kInvalid,
+                reservation.reason
+            );
         case Reservation::Kind::kAlreadyBound:
             return judge_bound(args, reservation.node, !reservation.guessed);
         case Reservation::Kind::kReserved:
@@ -127,10 +134,29 @@ Status Binder::bind_in_turn(const k8s::ExtenderBindingArgs& args, const Deadline
     return post(args, pod, reservation.placement, deadlines);
 }
 
-Result<PodFacts> Binder::identify(const k8s::ExtenderBindingArgs& args, TimePoint deadline) {
+Reservation Binder::reserve(const k8s::ExtenderBindingArgs& args, const PodFacts& pod) {
+    Reservation out;
+    if (!pod.node.empty()) {
+        out.kind = Reservation::Kind::kAlreadyBound;
+        out.node = pod.node;
+        out.guessed = pod.asks_for_gpu() && !pod.placement;
+    } else if (!pod.request_error.empty()) {
+        out.reason = pod.request_error;
+    } else if (!pod.asks_for_gpu()) {
+        out.kind = Reservation::Kind::kReserved;
+    } else {
+        out = state_.reserve(pod, args.node, MonoClock::now());
+    }
+    return out;
+}
+
+Result<PodFacts> Binder::identify(
+    const k8s::ExtenderBindingArgs& args, TimePoint deadline, bool& from_watch
+) {
     auto known = state_.pending(args.pod_uid);
     const bool same = known && known->ns == args.pod_namespace && known->name == args.pod_name;
-    if (same && server_checks_uid(deadline)) return std::move(*known);
+    from_watch = same && server_checks_uid(deadline);
+    if (from_watch) return std::move(*known);
     return fetch(args, deadline);
 }
 

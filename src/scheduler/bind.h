@@ -41,7 +41,11 @@ class Binder {
     };
 
     Status bind_in_turn(const k8s::ExtenderBindingArgs& args, const Deadlines& deadlines);
-    Result<PodFacts> identify(const k8s::ExtenderBindingArgs& args, TimePoint deadline);
+    Result<PodFacts> identify(
+        const k8s::ExtenderBindingArgs& args, TimePoint deadline, bool& from_watch
+    );
+    // Cards for the pod, or why there are none; a pod that asks for none gets an empty placement.
+    Reservation reserve(const k8s::ExtenderBindingArgs& args, const PodFacts& pod);
     Result<PodFacts> fetch(const k8s::ExtenderBindingArgs& args, TimePoint deadline);
     Status post(
         const k8s::ExtenderBindingArgs& args,

@@ -173,6 +173,28 @@ TEST_F(BindTest, WrongRequestIsRefusedWithTheReason) {
     EXPECT_EQ(cluster.node_of("p"), "");
 }
 
+TEST_F(BindTest, RefusalByOldFactsIsCheckedWithTheServer) {
+    start();
+    TestPod pod = share_pod("p", 20);
+    pod.annotations = {{"edge-gpu.io/gpu-model", "H100"}};
+    cluster.add_pod_and_wait(pod);
+    for (const char* method : {"GET", "WATCH"}) {
+        testing::FaultRule blind;
+        blind.method = method;
+        blind.path = "/pods$";
+        blind.count = -1;
+        ASSERT_TRUE(cluster.api().faults().add(blind).ok());
+    }
+    cluster.api().faults().break_watches();
+    pod.annotations = {{"edge-gpu.io/policy", "x"}};
+    cluster.add_pod(pod);
+    EXPECT_THAT(cluster.bind(pod, "n1"), HasSubstr("edge-gpu.io/policy \"x\""));
+    pod.annotations = {{"edge-gpu.io/policy", "spread"}};
+    cluster.add_pod(pod);
+    EXPECT_EQ(cluster.bind(pod, "n1"), "");
+    EXPECT_EQ(cluster.node_of("p"), "n1");
+}
+
 TEST_F(BindTest, CompatLabel) {
     Options options = quick_options();
     options.compat_label = true;

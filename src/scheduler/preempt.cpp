@@ -1,45 +1,53 @@
 #include "scheduler/preempt.h"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 
 namespace egpu::scheduler {
 namespace {
 
-// Pods to evict beside `victims`, or nullopt when the pod fits nowhere on the node even then.
-std::optional<std::vector<std::string>> more_victims(
+// Whom to evict where evicting `proposed` is not enough, or nullopt when the pod fits nowhere on
+// the node even then.
+std::optional<std::vector<std::string>> other_victims(
     const State& state,
     const PodFacts& pod,
     const std::string& node,
-    const std::vector<std::string>& victims
+    const std::vector<std::string>& proposed
 ) {
-    std::vector<State::Resident> others = state.residents(node);
-    std::erase_if(others, [&](const State::Resident& other) {
-        return other.priority >= pod.priority ||
-               std::find(victims.begin(), victims.end(), other.uid) != victims.end();
-    });
-    std::stable_sort(others.begin(), others.end(), [](const auto& a, const auto& b) {
+    const std::set<std::string_view> were_proposed(proposed.begin(), proposed.end());
+    std::vector<State::Resident> residents = state.residents(node);
+    std::stable_sort(residents.begin(), residents.end(), [](const auto& a, const auto& b) {
         return a.priority < b.priority;
     });
-    std::vector<std::string_view> gone(victims.begin(), victims.end());
-    const std::size_t proposed = gone.size();
+    // Proposed ones first, then those that are added, each by priority.
+    std::vector<std::string_view> gone;
+    for (const std::string& uid : proposed) {
+        const bool holds_cards = std::any_of(residents.begin(), residents.end(), [&](auto& other) {
+            return other.uid == uid;
+        });
+        if (!holds_cards) gone.push_back(uid);
+    }
+    const std::size_t stay_listed = gone.size();
+    for (const State::Resident& resident : residents) {
+        if (were_proposed.contains(resident.uid)) gone.push_back(resident.uid);
+    }
     bool fits = false;
-    for (const State::Resident& other : others) {
+    for (const State::Resident& other : residents) {
+        if (other.priority >= pod.priority || were_proposed.contains(other.uid)) continue;
         gone.push_back(other.uid);
         if ((fits = state.fits_without(pod, node, gone))) break;
     }
     if (!fits) return std::nullopt;
     // Spare whom we can, the highest priority first.
-    for (std::size_t i = gone.size(); i-- > proposed;) {
+    for (std::size_t i = gone.size(); i-- > stay_listed;) {
         const std::string_view spared = gone[i];
         gone.erase(gone.begin() + static_cast<std::ptrdiff_t>(i));
         if (!state.fits_without(pod, node, gone)) {
             gone.insert(gone.begin() + static_cast<std::ptrdiff_t>(i), spared);
         }
     }
-    return std::vector<std::string>(
-        gone.begin() + static_cast<std::ptrdiff_t>(proposed), gone.end()
-    );
+    return std::vector<std::string>(gone.begin(), gone.end());
 }
 
 }  // namespace
@@ -55,10 +63,15 @@ std::vector<k8s::ExtenderVictims> choose_victims(
         kept.uids = candidate.uids;
         kept.pdb_violations = candidate.pdb_violations;
         if (!state.fits_without(pod, candidate.node, gone)) {
-            const auto more = more_victims(state, pod, candidate.node, candidate.uids);
-            if (!more) continue;
-            kept.uids.insert(kept.uids.end(), more->begin(), more->end());
-            kept.pdb_violations += static_cast<std::int64_t>(more->size());
+            auto others = other_victims(state, pod, candidate.node, candidate.uids);
+            if (!others) continue;
+            kept.uids = *std::move(others);
+            for (const std::string& uid : kept.uids) {
+                const auto& proposed = candidate.uids;
+                if (std::find(proposed.begin(), proposed.end(), uid) == proposed.end()) {
+                    ++kept.pdb_violations;
+                }
+            }
         }
         // Go refuses a node without victims; nothing to evict, nothing to say.
         if (kept.uids.empty()) continue;

@@ -1,12 +1,15 @@
 // Preemption: which of kube-scheduler's candidate nodes really come free for the pod, card by card.
 //
 // kube-scheduler proposes victims by sums (its dry run does not ask the extender), so evicting them
-// may free 100 percent spread over two cards. Each proposed victim is needed for some resource of
-// some plugin (kube-scheduler has already spared every pod it could), so none is taken off the
-// list. Where they free no card, pods of lower priority on the same node that hold the cards are
-// added, lowest priority first and as few as possible; where even that does not help, the node is
-// dropped. Added pods count as PodDisruptionBudget violations, because their budgets are not known
-// here: nodes that need none are preferred. Thread-safe: asks State only.
+// may free 100 percent spread over two cards. Where they free the cards, they are kept as they are:
+// kube-scheduler has spared every pod it could. Where they do not, pods of lower priority on the
+// same node that hold the cards are added, lowest priority first; then every pod that holds cards
+// and is not needed is spared, the added ones first, proposed ones after them. A proposed pod
+// without cards stays, it was proposed for something else. A proposed pod with cards that was
+// needed for CPU or memory, too, may be spared: kube-scheduler then proposes again. Where even
+// that does not help, the node is dropped. Added pods count as PodDisruptionBudget violations,
+// because their budgets are not known here: nodes that need none are preferred. Thread-safe: asks
+// State only.
 #pragma once
 
 #include <vector>

@@ -311,6 +311,8 @@ Status Cluster::start_agent(SimulatedNode& node) {
         node.state_folder_.string(),
         "--nvml-library",
         options_.nvml_library.string(),
+        "--injection",  // simulated containers: nothing of this machine is to be given to them
+        "nvidia",
         "--listen",
         "127.0.0.1:" + std::to_string(node.metrics_port_),
         "--log-level",

@@ -199,8 +199,13 @@ class KubeScheduler::Impl {
             ++stats_.unschedulable;
         }
         std::string text = unavailable_text(all.size(), search->reasons);
-        const std::string node = preempt(*pod, *search, snapshot, nominated);
-        attempt_failed(pod, "Unschedulable", text, true, node);
+        const auto node = preempt(*pod, *search, snapshot, nominated);
+        if (!node) {
+            const std::scoped_lock lock(mutex_);
+            ++stats_.extender_errors;
+        }
+        if (!node) text += " preemption: " + node.error().message;
+        attempt_failed(pod, "Unschedulable", text, true, node ? *node : "");
     }
 
     Result<Search> find_feasible(
@@ -333,20 +338,21 @@ class KubeScheduler::Impl {
         writer_.not_scheduled(*pod, reason, text, nominated);
     }
 
-    // The node that was made room on (its victims are being deleted), or "".
-    std::string preempt(
+    // The node that was made room on (its victims are being deleted), or "". An error is the
+    // extender's.
+    Result<std::string> preempt(
         const SchedPod& pod,
         const Search& search,
         const Snapshot& snapshot,
         const std::string& nominated
     ) {
-        if (!pod.preempts) return "";
+        if (!pod.preempts) return std::string();
         if (!nominated.empty()) {
             // Its earlier victims may still be on their way out: wait for them.
             const auto here = snapshot.pods.find(nominated);
             if (here != snapshot.pods.end()) {
                 for (const auto& p : here->second) {
-                    if (p->deleting && p->priority < pod.priority) return "";
+                    if (p->deleting && p->priority < pod.priority) return std::string();
                 }
             }
         }
@@ -355,18 +361,13 @@ class KubeScheduler::Impl {
             if (!search.unresolvable.contains(node)) candidates.insert(node);
         }
         Victims victims = find_victims(pod, snapshot, candidates);
-        if (victims.empty()) return "";
+        if (victims.empty()) return std::string();
         if (extender_->config().preempt && extender_->interested(pod)) {
-            auto answer = extender_->preempt(pod, victims);
-            if (!answer) {
-                const std::scoped_lock lock(mutex_);
-                ++stats_.extender_errors;
-                return "";
-            }
-            victims = narrowed(victims, *answer, snapshot);
+            EG_TRY(const auto answer, extender_->preempt(pod, victims));
+            EG_TRY(victims, narrowed(victims, answer, snapshot));
         }
         const auto node = least_harm(victims);
-        if (!node) return "";
+        if (!node) return std::string();
         for (const auto& victim : victims[*node]) writer_.evict(*victim, pod, *node);
         const std::scoped_lock lock(mutex_);
         ++stats_.preemptions;

@@ -366,6 +366,26 @@ TEST_F(KubeSchedulerTest, PreemptionAsksTheExtenderAndEvictsItsChoice) {
     EXPECT_EQ(json::get_array(asked, {"NodeNameToMetaVictims", "n1", "Pods"})->size(), 1U);
 }
 
+TEST_F(KubeSchedulerTest, AVictimThatIsNotOnTheNodeEndsThePreemption) {
+    add_node("n1", 100);
+    start();
+    add_pod("low", 100);
+    ASSERT_EQ(node_of("low"), "n1");
+    extender_.on("preempt", [](const json::value&) {
+        return json::value(json::object{
+            {"NodeNameToMetaVictims",
+             json::object{
+                 {"n1",
+                  json::object{
+                      {"Pods", json::array{json::object{{"UID", "gone"}}}},
+                      {"NumPDBViolations", 0}}}}}});
+    });
+    add_pod("high", 50, R"("priority":10,)");
+    EXPECT_TRUE(says("high", "claims to preempt pod (UID: gone) on node: n1"));
+    EXPECT_EQ(scheduler_->stats().preemptions, 0U);
+    EXPECT_TRUE(api_->get({"pods", "default", "low"}).ok());
+}
+
 TEST_F(KubeSchedulerTest, ANodeNobodySentIsAnError) {
     add_node("n1", 100);
     std::atomic<bool> lie{true};

@@ -147,7 +147,7 @@ Victims find_victims(
     return out;
 }
 
-Victims narrowed(
+Result<Victims> narrowed(
     const Victims& proposed,
     const std::map<std::string, std::vector<std::string>>& answer,
     const Snapshot& snapshot
@@ -157,11 +157,17 @@ Victims narrowed(
         const auto here = snapshot.pods.find(node);
         if (!proposed.contains(node) || here == snapshot.pods.end()) continue;
         for (const std::string& uid : uids) {
-            for (const auto& p : here->second) {
-                if (p->uid == uid) out[node].push_back(p);
+            const auto pod = std::find_if(here->second.begin(), here->second.end(), [&](auto& p) {
+                return p->uid == uid;
+            });
+            if (pod == here->second.end()) {
+                return Error{
+                    ErrorCode::kInvalid,
+                    "extender claims to preempt pod (UID: " + uid + ") on node: " + node +
+                        ", but the pod is not found on that node"};
             }
+            out[node].push_back(*pod);
         }
-        if (out[node].size() != uids.size()) out.erase(node);
     }
     return out;
 }

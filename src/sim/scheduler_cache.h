@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "sim/extender_caller.h"
 #include "sim/scheduling_facts.h"
 
@@ -55,9 +56,9 @@ Victims find_victims(
     const SchedPod& pod, const Snapshot& snapshot, const std::set<std::string>& candidates
 );
 
-// The extender's answer as pods: it may name any pod of the node, or leave nodes out. A node for
-// which it names a pod that is not there is left out, too.
-Victims narrowed(
+// The extender's answer as pods: it may name any pod of the node, or leave nodes out. A pod that is
+// not on the node is an error, and nobody is evicted anywhere: as in kube-scheduler (1.34).
+Result<Victims> narrowed(
     const Victims& proposed,
     const std::map<std::string, std::vector<std::string>>& answer,
     const Snapshot& snapshot

@@ -7,6 +7,7 @@ namespace egpu::sim {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 SchedPod pod(const std::string& uid, int cards, int priority = 0, const std::string& node = "") {
@@ -102,12 +103,13 @@ TEST(Preemption, TheExtendersAnswerMayDropNodesAndNameOtherPodsOfTheNode) {
     cache.upsert_pod(pod("c", 4, 1, "m"));
     const Victims proposed = find_victims(pod("new", 2, 10), cache.snapshot(), {"n", "m"});
     ASSERT_EQ(proposed.size(), 2U);
-    const Victims left = narrowed(proposed, {{"n", {"b"}}}, cache.snapshot());
-    EXPECT_EQ(left.size(), 1U);
-    EXPECT_THAT(uids(left, "n"), ElementsAre("b"));
-    EXPECT_THAT(
-        narrowed(proposed, {{"n", {"gone"}}, {"other", {"a"}}}, cache.snapshot()), IsEmpty()
-    );
+    const auto left = narrowed(proposed, {{"n", {"b"}}}, cache.snapshot());
+    ASSERT_TRUE(left.ok());
+    EXPECT_EQ(left->size(), 1U);
+    EXPECT_THAT(uids(*left, "n"), ElementsAre("b"));
+    const auto none = narrowed(proposed, {{"n", {"b"}}, {"m", {"gone"}}}, cache.snapshot());
+    ASSERT_FALSE(none.ok());
+    EXPECT_THAT(none.error().message, HasSubstr("claims to preempt pod (UID: gone) on node: m"));
 }
 
 TEST(Preemption, LeastHarm) {

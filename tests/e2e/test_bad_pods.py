@@ -2,7 +2,8 @@
 
 import pytest
 
-from real import agreement
+from real import agreement, pods
+from real import layout as at
 from real.client import KubectlError
 from real.pods import SHARE
 from real.report import container, pod
@@ -33,7 +34,20 @@ REPAIRS = {"unknown-policy": f"{POLICY}=spread", "memory-above-card": f"{MEMORY}
            "memory-no-container": f"{MEMORY}=main=1Gi", "no-model": "edge-gpu.io/gpu-model=Tesla T4|H100", "unknown-compute": "edge-gpu.io/compute=soft"}
 
 
+# What Kubernetes itself refuses, and a word of its answer.
+REFUSED = {"1500m": SHARE, "-1": SHARE, "a third": "quantities"}
+
+
+def change(cluster, namespace, *which):
+    """What users and controllers do to pods later."""
+    cluster.kubectl("label", "pods", *which, "-n", namespace, "team=edge")
+    cluster.kubectl("annotate", "pods", *which, "-n", namespace, "note=seen")
+
+
 def test_bad_pod_is_told_what_to_change_and_can_be_changed(cluster, namespace):
+    for amount, word in REFUSED.items():
+        with pytest.raises(KubectlError, match=word):
+            cluster.apply(pod("refused", *asking(share=amount)), namespace=namespace)
     cluster.apply(*[pod(name, *containers, annotations=annotations) for name, (containers, annotations, _) in BAD.items()], namespace=namespace)
 
     def told():
@@ -44,37 +58,23 @@ def test_bad_pod_is_told_what_to_change_and_can_be_changed(cluster, namespace):
     wait_until(told, "each bad pod has an event that says why", 30)
 
     assert {one["status"]["phase"] for one in cluster.get("pods", "-n", namespace)["items"]} == {"Pending"}
-    cluster.kubectl("label", "pods", "--all", "-n", namespace, "team=edge")
-    cluster.kubectl("annotate", "pods", "--all", "-n", namespace, "note=seen")
+    change(cluster, namespace, "--all")
 
     for name, repair in REPAIRS.items():
         cluster.kubectl("annotate", "pod", name, "-n", namespace, "--overwrite", repair)
     agreement.hold(cluster, namespace, pods=len(REPAIRS))
 
 
-def test_longest_container_name_does_not_poison_the_pod(cluster, namespace):
-    cluster.apply(pod("long-name", container(LONG, share=10), container("main", share=10)), namespace=namespace)
-
-    agreement.hold(cluster, namespace, pods=1)  # the kubelet could write its status
-
-    annotations = cluster.get("pod", "-n", namespace, "long-name")["metadata"]["annotations"]
-    assert [key for key in annotations if key.startswith("nano-gpu/container-")] == ["nano-gpu/container-main"]
-    cluster.kubectl("label", "pod", "long-name", "-n", namespace, "team=edge")
-    cluster.kubectl("annotate", "pod", "long-name", "-n", namespace, "note=seen")
-
-
-def test_bad_pod_that_passes_the_scheduler_by_fails_with_the_reason(cluster, namespace):
-    cluster.apply(pod("direct", *asking(share=150), nodeName="edge-gpu-e2e"), namespace=namespace)
+def test_odd_pods_that_reach_the_kubelet(cluster, namespace):
+    """The longest container name must not become an annotation; a share that is none, on a pod that passed the scheduler by, fails with the reason."""
+    cluster.apply(pod("long-name", container(LONG, share=10), container("main", share=10)),
+                  pods.pod("direct", *asking(share=150), nodeName=at.NODE), namespace=namespace)
 
     failed = cluster.wait_phase(namespace, "direct", "Failed", timeout_s=30)
-
     assert failed["status"]["reason"] == "UnexpectedAdmissionError"
-    assert "150" in failed["status"]["message"] and "multiple of 100" in failed["status"]["message"], failed["status"]["message"]
-    cluster.kubectl("label", "pod", "direct", "-n", namespace, "team=edge")
-    cluster.kubectl("annotate", "pod", "direct", "-n", namespace, "note=seen")
-
-
-@pytest.mark.parametrize("amount", ["1500m", "-1", "a third"])
-def test_amount_that_kubernetes_refuses(cluster, namespace, amount):
-    with pytest.raises(KubectlError, match=SHARE):
-        cluster.apply(pod("refused", container("main", share=amount)), namespace=namespace)
+    assert "nano-gpu/gpu-percent 150 is neither 1..100 nor a multiple of 100" in failed["status"]["message"], failed["status"]["message"]
+    assert any("150 is neither 1..100" in event for event in cluster.events(namespace, "direct"))
+    agreement.hold(cluster, namespace, pods=1)  # and the kubelet could write its status after the binding
+    annotations = cluster.get("pod", "-n", namespace, "long-name")["metadata"]["annotations"]
+    assert [key for key in annotations if key.startswith("nano-gpu/container-")] == ["nano-gpu/container-main"]
+    change(cluster, namespace, "long-name", "direct")

@@ -55,6 +55,7 @@ struct SimNode {
     bool driver_loaded = true;
     int count = -1;
     unsigned slow_ms = 0;
+    std::string visible_in;           // only GPUs with a node in this folder are seen; "": all
     std::vector<std::string> hidden;  // symbols that answer FUNCTION_NOT_FOUND
 
     // Of all GPUs of the profile.

@@ -4,7 +4,6 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <mutex>
 #include <sstream>
@@ -12,6 +11,8 @@
 #include <thread>
 
 #include <sys/stat.h>
+
+#include "testing/nvml/state_source.h"
 
 namespace egpu::testing {
 namespace {
@@ -23,6 +24,7 @@ std::array<char, kMaxGpus * kStride> handles;  // only its addresses are used
 
 struct Library {
     std::mutex mutex;
+    StateSource source;
     std::string path;
     struct stat stat_seen {};
     bool stat_known = false;
@@ -45,12 +47,12 @@ bool same_file(const struct stat& a, const struct stat& b) {
 // Reads the file again when it changed. A broken file keeps the last good state, with a complaint.
 void reload(Library& lib) {
     if (lib.path.empty()) {
-        const char* path = std::getenv("EDGE_GPU_SIM_NVML");
-        if (path == nullptr) {
+        lib.source = find_state_source();
+        if (lib.source.path.empty()) {
             std::fprintf(stderr, "simulated NVML: EDGE_GPU_SIM_NVML names no state file\n");
             return;
         }
-        lib.path = path;
+        lib.path = lib.source.path;
     }
     struct stat now {};
     if (stat(lib.path.c_str(), &now) != 0) {
@@ -67,6 +69,7 @@ void reload(Library& lib) {
     auto node = std::make_shared<SimNode>();
     std::string error;
     if (read_state(text.str(), *node, error)) {
+        hide_cards_without_node(lib.source, *node);
         lib.node = std::move(node);
     } else {
         std::fprintf(stderr, "simulated NVML: %s: %s\n", lib.path.c_str(), error.c_str());

@@ -74,6 +74,9 @@ class SimGpus {
     );  // version 450.102.04 and symbols newer than it answer FUNCTION_NOT_FOUND
     void hide_symbol(std::string symbol);  // that one function answers FUNCTION_NOT_FOUND
     void set_count(int count);             // only the first `count` GPUs are enumerated; -1: all
+    // Only GPUs with a node (nvidia0, …) in `folder` are seen, as by a driver in a container; "":
+    // all.
+    void set_visible_in(std::string folder) { node_.visible_in = std::move(folder); }
     void set_slow_calls(unsigned milliseconds);  // every call
 
     // Replaces the state file atomically.

@@ -92,6 +92,8 @@ bool read_line(const std::vector<std::string>& words, SimNode& out) {
         out.driver_version = words[1];
     else if (key == "driver_loaded")
         out.driver_loaded = words[1] != "0";
+    else if (key == "visible_in")
+        out.visible_in = words[1];
     else if (key == "hide")
         out.hidden.push_back(words[1]);
     else if (key == "count")
@@ -114,6 +116,7 @@ std::string write_state(const SimNode& node) {
         << "driver_version " << node.driver_version << "\n"
         << "driver_loaded " << (node.driver_loaded ? 1 : 0) << "\n";
     if (node.count >= 0) out << "count " << node.count << "\n";
+    if (!node.visible_in.empty()) out << "visible_in " << node.visible_in << "\n";
     if (node.slow_ms != 0) out << "slow_ms " << node.slow_ms << "\n";
     for (const auto& symbol : node.hidden) out << "hide " << symbol << "\n";
     for (std::size_t i = 0; i < node.gpus.size(); ++i) {

@@ -28,6 +28,7 @@ class _Looks:
         self.pods = [pod for pod in cluster.get("pods", "-n", namespace, "-l", report.LABEL)["items"]
                      if pod["spec"].get("nodeName") == at.NODE and pod["status"].get("phase") not in ENDED]
         self.kubelet = pod_resources.device_ids()
+        self.lists_sidecars = cluster.dialect.lists_sidecars
         self.agent = status.agent()
         self.scheduler = status.scheduler()[at.NODE]
         self.index = {card["uuid"]: card["index"] for card in self.agent["cards"]}
@@ -88,7 +89,7 @@ def _of_books(looks, pod):
             yield f"{here}: {says}, nano-gpu/container-{name} says {_cards(nano)}"
         if scheduler[name] != cards:
             yield f"{here}: {says} {cards}, the scheduler's ledger says {scheduler[name] or 'nothing'}"
-        if kind != "init":
+        if kind == "app" or kind == "sidecar" and looks.lists_sidecars:
             ids = looks.kubelet.get((*identity, name), {}).get(resource, set())
             of_ids = {looks.index.get(one.split("::")[0], one) for one in ids}
             if len(ids) != units or of_ids != set(cards):
@@ -183,9 +184,9 @@ def hold(cluster, namespace, pods, start_s=120):
 def _state(pod):
     """("Ready" or the phase, text for a message)"""
     state, name = pod["status"], pod["metadata"]["name"]
-    if state.get("phase") == "Running" and all(one["ready"] for one in state.get("containerStatuses", [{"ready": False}])):
-        return "Ready", name
     if "deletionTimestamp" in pod["metadata"]:
         return "Terminating", f"{name} terminates"
+    if state.get("phase") == "Running" and all(one["ready"] for one in state.get("containerStatuses", [{"ready": False}])):
+        return "Ready", name
     why = [f"{one.get('reason', '')} {one.get('message', '')}" for one in state.get("conditions", []) if one["status"] != "True" and "message" in one]
     return state.get("phase"), f"{name} {state.get('phase')} {state.get('reason', '')} {state.get('message', '')} {'; '.join(why)}"

@@ -1,8 +1,9 @@
-"""Where Kubernetes' own programs come from: a folder that is given, PATH, or a build from the Go module beside this package.
+"""Where the programs of the cluster come from: a folder that is given, PATH, or a build from a Go module beside this package.
 
 A build is kept outside the tree by version, so that it is paid once per machine and version.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,8 +13,7 @@ import subprocess
 import sys
 import time
 
-NAMES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
-MODULE = pathlib.Path(__file__).resolve().parent.parent / "kube"
+MODULES = pathlib.Path(__file__).resolve().parent.parent
 BUILD_DEADLINE_S = 3600
 
 
@@ -21,80 +21,112 @@ class Missing(Exception):
     """The programs are neither given nor can they be built; the text says what to do."""
 
 
-def pinned_version(go_mod_text):
-    """The version of k8s.io/kubernetes that go.mod requires, for example v1.34.9."""
-    found = re.search(r"^(?:require )?\s*k8s\.io/kubernetes (v\d+\.\d+\.\d+)\b", go_mod_text, re.MULTILINE)
-    if not found:
-        raise Missing(f"{MODULE}/go.mod requires no released k8s.io/kubernetes")
-    return found.group(1)
-
-
-def cache_folder(version):
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return pathlib.Path(root) / "edge-gpu" / "kube" / version
-
-
-def complete(folder):
-    return all(os.access(folder / name, os.X_OK) for name in NAMES)
-
-
-def in_path():
-    """Folder by name where PATH has them all, else None."""
-    found = {name: shutil.which(name) for name in NAMES}
-    return {name: pathlib.Path(path) for name, path in found.items()} if all(found.values()) else None
-
-
-def version_flags(version):
+def kubernetes_flags(version):
     """Linker flags that make the programs say their version; kubectl and the kubelet's skew checks read it."""
     major, minor, _ = version[1:].split(".")
     values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "archive"}
-    stamps = [f"-X {package}.{key}={value}" for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-              for key, value in values.items()]
-    return " ".join(["-s", "-w", *stamps])
+    return [f"-X {package}.{key}={value}" for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+            for key, value in values.items()]
 
 
-def build(version, target):
-    """Builds all programs in one go call, so that what they share is compiled once; `target` appears only when complete."""
-    go = shutil.which("go")
-    said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, timeout=60, check=False, cwd="/").stdout if go else ""
-    if not re.match(r"go1\.(2[4-9]|[3-9]\d)", said):
-        raise Missing(f"no Kubernetes programs: put {', '.join(NAMES)} into a folder and name it in EDGE_GPU_KUBE_BIN, "
-                      f"or install Go 1.24 or later so that {version} can be built (found: {said.strip() or 'none'})")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial.{os.getpid()}")
-    partial.mkdir()
-    print(f"building Kubernetes {version} into {target} (once for this machine; 10 minutes on two idle cores)", file=sys.stderr, flush=True)
-    started = time.monotonic()
-    try:
-        env = dict(os.environ, CGO_ENABLED="0", GOFLAGS="-mod=readonly -trimpath -buildvcs=false")
-        command = [go, "build", "-ldflags", version_flags(version), "-o", f"{partial}/", *[f"k8s.io/kubernetes/cmd/{name}" for name in NAMES]]
-        done = subprocess.run(command, cwd=MODULE, env=env, timeout=BUILD_DEADLINE_S, check=False, stdin=subprocess.DEVNULL)
-        if done.returncode != 0:
-            raise Missing(f"building Kubernetes {version} in {MODULE} failed (go build exit {done.returncode}); without a module proxy, "
-                          f"put {', '.join(NAMES)} into a folder and name it in EDGE_GPU_KUBE_BIN")
-        took = round(time.monotonic() - started)
-        (partial / "build.json").write_text(json.dumps({"version": version, "seconds": took}))
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-        print(f"built Kubernetes {version} in {took} s", file=sys.stderr, flush=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def any_version(_folder):
+    return True
+
+
+def knows_cdi(folder):
+    """CDI came with containerd 1.7."""
+    done = subprocess.run([folder / "containerd", "config", "default"], capture_output=True, text=True, timeout=30, check=False)
+    return "enable_cdi" in done.stdout
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    title: str
+    module: pathlib.Path  # its go.mod names the tools to build
+    requirement: str  # the Go module whose version is built
+    names: tuple
+    variable: str  # names a folder that has them all
+    version_flags: object = lambda version: [f"-X github.com/containerd/containerd/version.Version={version}"]
+    tags: str = ""
+    good_enough: object = any_version  # for a folder of PATH
+
+    def pinned_version(self):
+        """The version that go.mod requires, for example v1.34.9."""
+        text = (self.module / "go.mod").read_text()
+        found = re.search(rf"^(?:require )?\s*{re.escape(self.requirement)} (v\d+\.\d+\.\d+)\b", text, re.MULTILINE)
+        if not found:
+            raise Missing(f"{self.module}/go.mod requires no released {self.requirement}")
+        return found.group(1)
+
+    def cache_folder(self, version):
+        root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        return pathlib.Path(root) / "edge-gpu" / self.module.name / version
+
+    def lacking(self, folder):
+        return [name for name in self.names if not os.access(folder / name, os.X_OK)]
+
+    def in_path(self):
+        """The folder of PATH that has them all, else None."""
+        first = shutil.which(self.names[0])
+        folder = pathlib.Path(first).parent if first else None
+        return folder if folder and not self.lacking(folder) and self.good_enough(folder) else None
+
+    def build(self, version, target):
+        """Builds all programs in one go call, so that what they share is compiled once; `target` appears only when complete."""
+        go = shutil.which("go")
+        said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, timeout=60, check=False, cwd="/").stdout if go else ""
+        if not re.match(r"go1\.(2[5-9]|[3-9]\d)", said):
+            raise Missing(f"no {self.title} programs: put {', '.join(self.names)} into a folder and name it in {self.variable}, "
+                          f"or install Go 1.25 or later so that {version} can be built (found: {said.strip() or 'none'})")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.partial.{os.getpid()}")
+        partial.mkdir()
+        print(f"building {self.title} {version} into {target} (once for this machine)", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        try:
+            env = dict(os.environ, CGO_ENABLED="0", GOFLAGS="-mod=readonly -trimpath -buildvcs=false")
+            flags = " ".join(["-s", "-w", *self.version_flags(version)])
+            command = [go, "build", "-ldflags", flags, "-tags", self.tags, "-o", f"{partial}/", "tool"]
+            done = subprocess.run(command, cwd=self.module, env=env, timeout=BUILD_DEADLINE_S, check=False, stdin=subprocess.DEVNULL)
+            if done.returncode != 0:
+                raise Missing(f"building {self.title} {version} in {self.module} failed (go build exit {done.returncode}); without a module "
+                              f"proxy, put {', '.join(self.names)} into a folder and name it in {self.variable}")
+            took = round(time.monotonic() - started)
+            (partial / "build.json").write_text(json.dumps({"version": version, "seconds": took}))
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+            print(f"built {self.title} {version} in {took} s", file=sys.stderr, flush=True)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def folder(self):
+        """Where they are; builds them when none are given."""
+        given = os.environ.get(self.variable)
+        if given:
+            missing = self.lacking(pathlib.Path(given))
+            if missing:
+                raise Missing(f"{self.variable}={given} lacks {', '.join(missing)}")
+            return pathlib.Path(given)
+        found = self.in_path()
+        if found:
+            return found
+        version = self.pinned_version()
+        cached = self.cache_folder(version)
+        if self.lacking(cached):
+            self.build(version, cached)
+        return cached
+
+
+KUBERNETES = Programs(
+    title="Kubernetes (10 minutes on two idle cores)", module=MODULES / "kube", requirement="k8s.io/kubernetes",
+    names=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"),
+    variable="EDGE_GPU_KUBE_BIN", version_flags=kubernetes_flags)
+CONTAINERD = Programs(
+    title="containerd", module=MODULES / "containerd", requirement="github.com/containerd/containerd",
+    names=("containerd", "containerd-shim-runc-v2", "ctr"), variable="EDGE_GPU_CONTAINERD_BIN",
+    tags="no_btrfs,no_devmapper,no_zfs", good_enough=knows_cdi)
 
 
 def locate():
-    """Path of each program by name; builds them when none are given."""
-    given = os.environ.get("EDGE_GPU_KUBE_BIN")
-    if given:
-        folder = pathlib.Path(given)
-        missing = [name for name in NAMES if not os.access(folder / name, os.X_OK)]
-        if missing:
-            raise Missing(f"EDGE_GPU_KUBE_BIN={given} lacks {', '.join(missing)}")
-        return {name: folder / name for name in NAMES}
-    found = in_path()
-    if found:
-        return found
-    version = pinned_version((MODULE / "go.mod").read_text())
-    folder = cache_folder(version)
-    if not complete(folder):
-        build(version, folder)
-    return {name: folder / name for name in NAMES}
+    """Path of each program by name."""
+    return {name: folder / name for programs in (KUBERNETES, CONTAINERD) for folder in [programs.folder()] for name in programs.names}

@@ -14,7 +14,7 @@ from .dialect import Dialect
 from .journal import Journal
 from .processes import Service
 
-NEEDED = ("etcd", "containerd", "containerd-shim-runc-v2", "ctr", "runc", "ip", "iptables", "openssl", "gcc", "busybox", "mount", "umount")
+NEEDED = ("etcd", "runc", "ip", "iptables", "openssl", "gcc", "busybox", "mount", "umount")
 COMMANDS = ("ctr", "gcc", "kubectl", "openssl")  # that a run which was killed may have been waiting for
 NODE_SERVICES = ("containerd", "edge-gpu-agent", "kubelet")  # in boot order
 READY_TIMEOUT_S = 120
@@ -46,7 +46,8 @@ class Cluster(Client):
                     lambda: answers("https://127.0.0.1:10257/healthz")),
             service("kube-scheduler", lambda: control_plane.scheduler(programs["kube-scheduler"], folders),
                     lambda: answers("https://127.0.0.1:10259/healthz")),
-            service("containerd", lambda: ["containerd", "--config", folders.conf / "containerd.toml"], lambda: containerd.ready(folders)),
+            Service("containerd", lambda: [folders.bin / "containerd", "--config", folders.conf / "containerd.toml"], self.journal, folders.log,
+                    lambda: containerd.ready(folders), containerd.environment(folders)),
             service("kubelet", lambda: [programs["kubelet"], *self.dialect.kubelet_flags(folders)], lambda: answers("http://127.0.0.1:10248/healthz")),
         ]
 
@@ -110,6 +111,8 @@ class Cluster(Client):
         host.make_bridge()
         host.make_api_service()
         self.services["etcd"].launch()
+        for name, path in self.programs.items():
+            (folders.bin / name).symlink_to(path)
         containerd.write_config(folders)
         (folders.conf / "kubelet.json").write_text(self.dialect.kubelet_config(folders))
         (folders.conf / "kube-scheduler.json").write_text(self.dialect.scheduler_config(folders))

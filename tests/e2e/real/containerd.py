@@ -3,23 +3,28 @@
 import json
 import subprocess
 
-from . import host, processes
+from . import binaries, host, processes
 from . import layout as at
 from .dialect import may_lower_oom_score
 
 PAUSE = f"{at.DOMAIN}/pause:e2e"
 
 
-def knows_cdi():
+def environment(folders):
+    """containerd looks for its shim in PATH."""
+    return {"PATH": f"{folders.bin}:{processes.environment()['PATH']}"}
+
+
+def knows_cdi(folders):
     """CDI came with containerd 1.7."""
-    return "enable_cdi" in subprocess.run(["containerd", "config", "default"], capture_output=True, text=True, timeout=30, check=True).stdout
+    return binaries.knows_cdi(folders.bin)
 
 
 def write_config(folders):
     quoted = json.dumps
     cdi = f"""    enable_cdi = true
     cdi_spec_dirs = [{quoted(str(at.CDI))}]
-""" if knows_cdi() else ""
+""" if knows_cdi(folders) else ""
     (folders.conf / "containerd.toml").write_text(f"""version = 2
 root = {quoted(str(folders.containerd_root))}
 state = {quoted(str(folders.containerd_state))}
@@ -55,7 +60,7 @@ oom_score = 0
 
 
 def ctr(folders, *arguments, timeout_s=120, check=True):
-    done = subprocess.run(["ctr", "--address", str(folders.containerd_socket), "--namespace", "k8s.io", *map(str, arguments)],
+    done = subprocess.run([str(folders.bin / "ctr"), "--address", str(folders.containerd_socket), "--namespace", "k8s.io", *map(str, arguments)],
                           capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)
     if check and done.returncode != 0:
         raise RuntimeError(f"ctr {' '.join(map(str, arguments))}: {done.stderr.strip()}")

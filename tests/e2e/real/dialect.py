@@ -26,6 +26,8 @@ class Dialect:
             raise RuntimeError(f"{kubelet} --version says {said!r}")
         self.version = found.group(0)
         self.minor = int(found.group(1))
+        self.has_sidecars = self.minor >= 29  # init containers with restartPolicy Always
+        self.lists_sidecars = self.minor >= 30  # in pod-resources
 
     def kubelet_config(self, folders):
         config = {

@@ -30,6 +30,7 @@ class Layout:
 
     def __init__(self, work):
         self.work = pathlib.Path(work)
+        self.bin = self.work / "bin"  # links to the programs of Kubernetes and containerd
         self.pki = self.work / "pki"
         self.conf = self.work / "conf"
         self.log = self.work / "log"
@@ -45,7 +46,7 @@ class Layout:
         self.static_pods = self.work / "static-pods"
 
     def make(self):
-        for folder in (self.pki, self.conf, self.log, self.etcd, self.containerd_root, self.containerd_state, self.cni, self.images,
+        for folder in (self.bin, self.pki, self.conf, self.log, self.etcd, self.containerd_root, self.containerd_state, self.cni, self.images,
                        self.agent_state, self.static_pods):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 

@@ -34,8 +34,8 @@ def init(name, **ask):
 
 
 def pod(name, *containers, labels=None, **rest):
-    """As pods.pod, of containers that report."""
-    return pods.pod(name, *containers, labels={LABEL: "true", **(labels or {})}, **{"terminationGracePeriodSeconds": 0, **rest})
+    """As pods.pod, of containers that report; without a network of its own, which starts sooner."""
+    return pods.pod(name, *containers, labels={LABEL: "true", **(labels or {})}, **{"hostNetwork": True, **rest})
 
 
 @dataclasses.dataclass
