@@ -35,7 +35,7 @@ def cards_of_process(pid):
 
 def cards_allowed(client, namespace, pod, container=None):
     """Minor numbers of the cards whose node the container may open, whether there is a node for it or the container makes its own."""
-    script = "; ".join(f"mknod /tmp/card{n} c {cards.NVIDIA_MAJOR} {n}; cat /tmp/card{n} 2>&1; rm /tmp/card{n}" for n in range(cards.COUNT))
+    script = "; ".join(f"mknod /tmp/look{n} c {cards.NVIDIA_MAJOR} {n}; cat /tmp/look{n} 2>&1; rm /tmp/look{n}" for n in range(cards.COUNT))
     _, text = client.exec(namespace, pod, "sh", "-c", script, container=container)
     answers = text.splitlines()
     assert len(answers) == cards.COUNT, text
