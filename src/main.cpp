@@ -7,6 +7,9 @@
 #include "agent/app.h"
 #include "base/version.h"
 #include "cli/cdi_command.h"
+#include "cli/scheduler_config.h"
+#include "doctor/app.h"
+#include "doctor/cuda_probe.h"
 #include "scheduler/app.h"
 #include "sim/demo.h"
 
@@ -21,7 +24,7 @@ struct Command {
     std::string_view name;
     std::string_view alias;  // the program this one replaces: a link of that name runs the command
     int (*run)(int argc, char** argv);
-    const char* help;
+    const char* help;  // nullptr: not for people
 };
 
 constexpr std::array kCommands{
@@ -41,10 +44,21 @@ constexpr std::array kCommands{
         egpu::cli::run_cdi,
         "CDI specifications of this node's cards: generate, list, validate"},
     Command{
+        "doctor",
+        "",
+        egpu::doctor::run_doctor,
+        "looks at a node and says what keeps GPU pods from running, with the fix"},
+    Command{
+        "scheduler-config",
+        "",
+        egpu::cli::run_scheduler_config,
+        "print kube-scheduler's configuration for a version of Kubernetes, or check one"},
+    Command{
         "demo",
         "",
         egpu::sim::run_demo,
         "the whole stack on this machine, with simulated cards and no cluster"},
+    Command{egpu::doctor::kCudaProbeCommand, "", egpu::doctor::run_cuda_probe, nullptr},
     Command{"version", "", print_version, "print the version"},
 };
 
@@ -53,7 +67,8 @@ int usage(std::FILE* out) {
         "usage: edge-gpu COMMAND [flags]\n\nNVIDIA GPUs in Kubernetes, whole and shared.\n\n", out
     );
     for (const Command& command : kCommands) {
-        std::fprintf(out, "  %-10s %s\n", command.name.data(), command.help);
+        if (command.help == nullptr) continue;
+        std::fprintf(out, "  %-16s %s\n", command.name.data(), command.help);
     }
     std::fputs("\n`edge-gpu COMMAND --help` explains the flags.\n", out);
     return out == stdout ? 0 : 2;

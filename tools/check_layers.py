@@ -8,16 +8,18 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # folder -> folders it may include (itself always). `testing` may be included by tests and by sim only.
 ALLOWED = {
     "base": set(),
+    "flags": {"base"},
     "core": {"base"},
     "http": {"base"},
     "gpu": {"base", "core"},
     "inject": {"base", "core", "gpu"},
     "kubelet": {"base"},
     "k8s": {"base", "core", "http"},
-    "scheduler": {"base", "core", "http", "k8s", "gpu"},
-    "agent": {"base", "core", "http", "k8s", "gpu", "inject", "kubelet"},
-    "cli": {"base", "core", "http", "k8s", "gpu", "inject"},
-    "sim": {"base", "core", "http", "k8s", "gpu", "kubelet", "scheduler", "agent", "testing"},
+    "scheduler": {"base", "flags", "core", "http", "k8s", "gpu"},
+    "agent": {"base", "flags", "core", "http", "k8s", "gpu", "inject", "kubelet"},
+    "cli": {"base", "flags", "core", "http", "k8s", "gpu", "inject"},
+    "doctor": {"base", "flags", "core", "http", "k8s", "gpu", "inject"},
+    "sim": {"base", "flags", "core", "http", "k8s", "gpu", "kubelet", "scheduler", "agent", "testing"},
     "testing": {"base", "core", "http", "k8s", "gpu", "inject", "kubelet"},
     "guard": set(),
 }
@@ -26,7 +28,8 @@ OWNERS = {
     r"<boost/(beast|asio)": {"http"},
     r"<openssl/": {"http"},
     r"<(grpc|grpcpp|google/protobuf)": {"kubelet", "testing"},
-    r"<yaml-cpp/": {"inject", "k8s", "testing"},
+    r"<yaml-cpp/": {"inject", "k8s", "cli", "testing", "doctor"},
+    r"<toml\+\+/": {"doctor"},
     r"<spdlog/": {"base"},
     r"<prometheus/": {"base"},
 }

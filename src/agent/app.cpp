@@ -12,8 +12,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "base/version.h"
-
-extern char** environ;
+#include "flags/command_line.h"
 
 namespace egpu::agent {
 namespace {
@@ -22,23 +21,11 @@ constexpr Duration kStarted = Seconds(2);
 constexpr Duration kRetryConfig =
     Seconds(15);  // a kubeconfig that cannot be read may come with the next sync of its folder
 
-Environment read_environment() {
-    Environment environment;
-    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-        const std::string_view text = *entry;
-        const std::size_t equals = text.find('=');
-        if (equals != std::string_view::npos) {
-            environment.emplace(text.substr(0, equals), text.substr(equals + 1));
-        }
-    }
-    return environment;
-}
-
 }  // namespace
 
 int run_agent(int argc, char** argv) {
-    const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
-    const auto parsed = parse_options(arguments, read_environment());
+    const auto parsed =
+        parse_options(flags::without_program(argc, argv), flags::process_environment());
     if (!parsed) {
         std::fprintf(stderr, "edge-gpu agent: %s\n", parsed.error().message.c_str());
         return 2;

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/files.h"
+#include "flags/values.h"
 #include "inject/nvidia_config.h"
 
 namespace egpu::agent {
@@ -79,20 +80,6 @@ constexpr Flag kFlags[] = {
 
 Error bad_value(const std::string& flag, const std::string& value, const std::string& what) {
     return Error{ErrorCode::kInvalid, "--" + flag + ": \"" + value.substr(0, 128) + "\" " + what};
-}
-
-std::vector<std::string> split(const std::string& text) {
-    std::vector<std::string> parts;
-    std::string part;
-    for (const char c : text + ",") {
-        if (c == ',') {
-            if (!part.empty()) parts.push_back(std::move(part));
-            part.clear();
-        } else if (c != ' ') {
-            part += c;
-        }
-    }
-    return parts;
 }
 
 }  // namespace
@@ -204,7 +191,7 @@ Status NvidiaOptions::apply_paths(Options& options) const {
 }
 
 Status NvidiaOptions::apply_strategies(Options& options) const {
-    options.inject.device_list_strategy = split(value("device-list-strategy", "envvar"));
+    options.inject.device_list_strategy = flags::split_list(value("device-list-strategy", "envvar"));
     options.inject.device_id_strategy = value("device-id-strategy", "uuid");
     EG_TRY(options.inject.pass_device_specs, boolean("pass-device-specs", false));
     options.inject.cdi_annotation_prefix = value("cdi-annotation-prefix", "cdi.k8s.io/");

@@ -1,9 +1,6 @@
 #include "agent/options.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cstdint>
-#include <optional>
 #include <set>
 #include <string_view>
 
@@ -11,72 +8,16 @@
 #include <unistd.h>
 
 #include "agent/nvidia_options.h"
+#include "flags/command_line.h"
+#include "flags/log_flags.h"
+#include "flags/values.h"
 
 namespace egpu::agent {
 namespace {
 
-constexpr int kDebugVerbosity = 4;  // klog: 4 and above is debugging
-
-// klog flags: where and how its log goes. Ours goes to standard error.
-const std::map<std::string, bool, std::less<>>& klog_flags() {  // name -> may stand alone
-    static const std::map<std::string, bool, std::less<>> flags{
-        {"logtostderr", true},
-        {"alsologtostderr", true},
-        {"stderrthreshold", false},
-        {"vmodule", false},
-        {"log_dir", false},
-        {"log_file", false},
-        {"log_file_max_size", false},
-        {"log_backtrace_at", false},
-        {"skip_headers", true},
-        {"skip_log_headers", true},
-        {"add_dir_header", true},
-        {"one_output", true}};
-    return flags;
-}
-
-Error bad_value(std::string_view flag, std::string_view value, std::string_view possible) {
-    return Error{
-        ErrorCode::kInvalid,
-        "--" + std::string(flag) + ": \"" + std::string(value) + "\" is not " +
-            std::string(possible)};
-}
-
-std::string from_environment(const Environment& environment, const char* name) {
-    const auto found = environment.find(name);
-    return found == environment.end() ? std::string() : found->second;
-}
-
-std::vector<std::string> split(const std::string& text) {
-    std::vector<std::string> parts;
-    std::string_view rest = text;
-    while (!rest.empty()) {
-        const std::size_t end = std::min(rest.find(','), rest.size());
-        std::string_view part = rest.substr(0, end);
-        while (part.starts_with(' ')) part.remove_prefix(1);
-        while (part.ends_with(' ')) part.remove_suffix(1);
-        if (!part.empty()) parts.emplace_back(part);
-        rest.remove_prefix(std::min(end + 1, rest.size()));
-    }
-    return parts;
-}
-
-// Go's flag package takes -name and --name alike; CLI11 does not.
-std::vector<std::string> with_long_dashes(const std::vector<std::string>& arguments) {
-    std::vector<std::string> out;
-    for (const std::string& argument : arguments) {
-        const bool single = argument.size() > 1 && argument[0] == '-' && argument[1] != '-';
-        std::string full = argument == "-h" ? "--help" : single ? "-" + argument : argument;
-        if (!full.starts_with("--") || !full.ends_with('=')) {
-            out.push_back(std::move(full));
-            continue;
-        }
-        full.pop_back();  // "--listen=" is --listen with an empty value, which CLI11 wants apart
-        out.push_back(std::move(full));
-        out.emplace_back();
-    }
-    return out;
-}
+using flags::bad_value;
+using flags::split_list;
+using flags::value_of;
 
 // The text of every flag before it is checked.
 struct RawFlags {
@@ -84,8 +25,7 @@ struct RawFlags {
         state_dir, dbfile;
     std::string nvml_library, injection = "auto", capabilities, host_root, cdi_dir, driver_files;
     std::string resources = "whole,share", listen = "127.0.0.1:39998", xid_policy = "edge";
-    std::string log_level = "info", log_format = "logfmt", verbosity;
-    std::map<std::string, std::string, std::less<>> klog;
+    flags::LogFlags log;
     NvidiaOptions nvidia;
 };
 
@@ -165,51 +105,15 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
            "--xid-policy", raw.xid_policy, "which XIDs make a card unhealthy: edge or nvidia"
     )
         ->default_str(raw.xid_policy);
-    app.add_option("--log-level", raw.log_level, "debug, info, warn or error")
-        ->default_str(raw.log_level);
-    app.add_option("--log-format", raw.log_format, "logfmt or json")->default_str(raw.log_format);
-    app.add_option("--v", raw.verbosity, "klog's verbosity: 4 and above is --log-level debug");
+    raw.log.declare(app);
     app.add_flag(
         "--print-config", options.print_config, "print the effective configuration and exit"
     );
-    for (const auto& [name, alone] : klog_flags()) {
-        if (alone) {
-            app.add_flag("--" + name)->group("");
-        } else {
-            app.add_option("--" + name, raw.klog[name])->group("");
-        }
-    }
-}
-
-Status apply_log_flags(const RawFlags& raw, Options& options) {
-    if (raw.log_level == "debug") {
-        options.log_level = log::Level::kDebug;
-    } else if (raw.log_level == "warn") {
-        options.log_level = log::Level::kWarn;
-    } else if (raw.log_level == "error") {
-        options.log_level = log::Level::kError;
-    } else if (raw.log_level != "info") {
-        return bad_value("log-level", raw.log_level, "one of debug, info, warn, error");
-    }
-    if (!raw.verbosity.empty()) {
-        int level = 0;
-        const char* end = raw.verbosity.data() + raw.verbosity.size();
-        const auto parsed = std::from_chars(raw.verbosity.data(), end, level);
-        if (parsed.ec != std::errc{} || parsed.ptr != end)
-            return bad_value("v", raw.verbosity, "a number");
-        if (level >= kDebugVerbosity) options.log_level = log::Level::kDebug;
-    }
-    if (raw.log_format == "json") {
-        options.log_format = log::Format::kJson;
-    } else if (raw.log_format != "logfmt") {
-        return bad_value("log-format", raw.log_format, "logfmt or json");
-    }
-    return ok_status();
 }
 
 Status apply_node_name(const RawFlags& raw, const Environment& environment, Options& options) {
     options.node_name = !raw.node_name.empty() ? raw.node_name : raw.nano_node_name;
-    if (options.node_name.empty()) options.node_name = from_environment(environment, "NODE_NAME");
+    if (options.node_name.empty()) options.node_name = value_of(environment, "NODE_NAME");
     if (options.node_name.empty()) {
         char host[256] = {};
         if (::gethostname(host, sizeof host - 1) == 0) options.node_name = host;
@@ -291,7 +195,7 @@ Status apply_injection(RawFlags& raw, const Environment& environment, Options& o
 
 Status apply_resources(const RawFlags& raw, Options& options) {
     std::set<Resource> chosen;
-    for (const std::string& word : split(raw.resources)) {
+    for (const std::string& word : split_list(raw.resources)) {
         if (word == "whole") {
             chosen.insert(Resource::kWhole);
         } else if (word == "share") {
@@ -308,24 +212,17 @@ Status apply_resources(const RawFlags& raw, Options& options) {
 
 Status apply_listen(const RawFlags& raw, Options& options) {
     options.listen = raw.listen;
-    if (options.listen.empty()) return ok_status();
-    const std::size_t colon = options.listen.rfind(':');
-    std::uint16_t port = 0;
-    if (colon != std::string::npos && colon + 1 < options.listen.size()) {
-        const char* end = options.listen.data() + options.listen.size();
-        const auto parsed = std::from_chars(options.listen.data() + colon + 1, end, port);
-        if (parsed.ec == std::errc{} && parsed.ptr == end) return ok_status();
-    }
+    if (options.listen.empty() || flags::is_address(options.listen)) return ok_status();
     return bad_value(
         "listen", options.listen, "an address such as 127.0.0.1:39998 or :39998, or \"\""
     );
 }
 
 Status apply_flags(RawFlags& raw, const Environment& environment, Options& options) {
-    EG_TRY_VOID(apply_log_flags(raw, options));
+    EG_TRY_VOID(raw.log.apply(options.log_level, options.log_format));
     EG_TRY_VOID(apply_node_name(raw, environment, options));
     options.kubeconfig =
-        raw.kubeconfig.empty() ? from_environment(environment, "KUBECONFIG") : raw.kubeconfig;
+        raw.kubeconfig.empty() ? value_of(environment, "KUBECONFIG") : raw.kubeconfig;
     EG_TRY_VOID(apply_injection(raw, environment, options));
     EG_TRY_VOID(apply_paths(raw, options));
     EG_TRY_VOID(apply_resources(raw, options));
@@ -334,25 +231,9 @@ Status apply_flags(RawFlags& raw, const Environment& environment, Options& optio
         return bad_value("xid-policy", raw.xid_policy, "edge or nvidia");
     }
     options.xid_policy = raw.xid_policy;
-    options.disable_healthchecks = from_environment(environment, "DP_DISABLE_HEALTHCHECKS");
-    options.enable_healthchecks = from_environment(environment, "DP_ENABLE_HEALTHCHECKS");
+    options.disable_healthchecks = value_of(environment, "DP_DISABLE_HEALTHCHECKS");
+    options.enable_healthchecks = value_of(environment, "DP_ENABLE_HEALTHCHECKS");
     return ok_status();
-}
-
-// CLI11's error as one sentence that names the flag.
-Error flag_error(const CLI::ParseError& error, const std::vector<std::string>& arguments) {
-    std::string message = error.what();
-    std::replace(message.begin(), message.end(), '\n', ' ');
-    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
-        // CLI11 lists what it could not place, last first; the first such argument is the mistake.
-        for (const std::string& argument : arguments) {
-            if (message.find(argument) == std::string::npos) continue;
-            message =
-                (argument.starts_with("-") ? "unknown flag " : "unexpected argument ") + argument;
-            break;
-        }
-    }
-    return Error{ErrorCode::kInvalid, message + " (--help lists the flags)"};
 }
 
 }  // namespace
@@ -362,35 +243,16 @@ Result<ParsedOptions> parse_options(
 ) {
     ParsedOptions parsed;
     RawFlags raw;
-    try {
-        CLI::App app{
-            "Device plugins for nvidia.com/gpu and nano-gpu/gpu-percent on one node: finds the "
-            "cards, serves the "
-            "kubelet, places what it is asked to place, and tells the API server.",
-            "edge-gpu agent"};
-        app.footer(kFooter);
-        declare_flags(app, raw, parsed.options);
-        const std::vector<std::string> normal = with_long_dashes(arguments);
-        std::vector<std::string> reversed(normal.rbegin(), normal.rend());
-        try {
-            app.parse(reversed);
-        } catch (const CLI::CallForHelp&) {
-            parsed.text = app.help();
-            return parsed;
-        } catch (const CLI::ParseError& error) {
-            return flag_error(error, normal);
-        }
-        raw.nvidia.remember_given(app);
-        for (const auto& [name, alone] : klog_flags()) {
-            if (app.count("--" + name) > 0) {
-                parsed.options.notes.push_back(
-                    "--" + name + " has no effect: the log goes to standard error"
-                );
-            }
-        }
-    } catch (const std::exception& error) {
-        return Error{ErrorCode::kInternal, std::string("reading the flags: ") + error.what()};
-    }
+    CLI::App app{
+        "Device plugins for nvidia.com/gpu and nano-gpu/gpu-percent on one node: finds the cards, "
+        "serves the kubelet, places what it is asked to place, and tells the API server.",
+        "edge-gpu agent"};
+    app.footer(kFooter);
+    declare_flags(app, raw, parsed.options);
+    EG_TRY(parsed.text, flags::parse(app, arguments));
+    if (!parsed.text.empty()) return parsed;
+    raw.nvidia.remember_given(app);
+    parsed.options.notes = raw.log.notes();
     EG_TRY_VOID(apply_flags(raw, environment, parsed.options));
     if (parsed.options.print_config) parsed.text = describe(parsed.options);
     return parsed;

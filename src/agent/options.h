@@ -5,13 +5,13 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "agent/device_ids.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "flags/environment.h"
 #include "inject/injector.h"
 
 namespace egpu::agent {
@@ -43,7 +43,7 @@ struct ParsedOptions {
     std::string text;  // not "": help or the configuration was asked for
 };
 
-using Environment = std::map<std::string, std::string>;
+using flags::Environment;
 
 // `arguments` without the program name.
 Result<ParsedOptions> parse_options(

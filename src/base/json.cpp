@@ -75,9 +75,6 @@ std::string to_text(const value& v) {
     return boost::json::serialize(v);
 }
 
-namespace {
-
-// Length of the valid UTF-8 sequence at text[at], or 0.
 std::size_t utf8_length(std::string_view text, std::size_t at) {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
     const unsigned char lead = byte(at);
@@ -104,8 +101,6 @@ std::size_t utf8_length(std::string_view text, std::size_t at) {
     }
     return length;
 }
-
-}  // namespace
 
 void append_quoted(std::string& out, std::string_view text) {
     static constexpr char kHex[] = "0123456789abcdef";

@@ -46,5 +46,7 @@ const array* get_array(const value& from, std::initializer_list<std::string_view
 std::string to_text(const value& v);
 // Appends `text` as a quoted JSON string; bytes that are not UTF-8 become U+FFFD.
 void append_quoted(std::string& out, std::string_view text);
+// Length of the valid UTF-8 sequence that begins at text[at], or 0.
+std::size_t utf8_length(std::string_view text, std::size_t at);
 
 }  // namespace egpu::json

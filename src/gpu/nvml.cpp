@@ -39,6 +39,9 @@ enum Function : int {
     kEventTypes,
     kEventRegister,
     kEventWait,
+    kCudaVersion,
+    kPersistence,
+    kRetiredPages,
     kFunctionCount
 };
 
@@ -71,6 +74,9 @@ constexpr const char* kNames[kFunctionCount][3] = {
     {"nvmlDeviceGetSupportedEventTypes", nullptr, nullptr},
     {"nvmlDeviceRegisterEvents", nullptr, nullptr},
     {"nvmlEventSetWait_v2", "nvmlEventSetWait", nullptr},
+    {"nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion", nullptr},
+    {"nvmlDeviceGetPersistenceMode", nullptr, nullptr},
+    {"nvmlDeviceGetRetiredPagesPendingStatus", nullptr, nullptr},
 };
 
 struct CodeName {
@@ -199,6 +205,7 @@ void Nvml::resolve() {
 
 Status Nvml::open(std::string_view library, std::string_view driver_root) {
     close();
+    init_code_ = Code::kLibraryNotFound;
     std::string why;
     for (const auto& candidate : library_candidates(library, driver_root)) {
         std::error_code ignored;
@@ -218,6 +225,7 @@ Status Nvml::open(std::string_view library, std::string_view driver_root) {
     }
     resolve();
     const Code code = call(kInit);
+    init_code_ = code;
     if (code != Code::kSuccess) {
         const std::string path = path_;
         close();
@@ -244,6 +252,12 @@ Answer<std::string> Nvml::driver_version() const {
     const Code code = call(kDriverVersion, +text, nvml::kVersionSize);
     text[sizeof text - 1] = 0;
     return {code, text};
+}
+
+Answer<int> Nvml::cuda_version() const {
+    int version = 0;
+    const Code code = call(kCudaVersion, &version);
+    return {code, version};
 }
 
 Answer<unsigned> Nvml::device_count() const {
@@ -360,6 +374,18 @@ Answer<unsigned> Nvml::recovery_action(Device device) const {
     const bool wide = value.value_type == nvml::kValueUnsignedLong ||
                       value.value_type == nvml::kValueUnsignedLongLong;
     return {code, wide ? static_cast<unsigned>(value.value.u64) : value.value.u32};
+}
+
+Answer<bool> Nvml::persistence(Device device) const {
+    unsigned state = 0;
+    const Code code = call(kPersistence, device, &state);
+    return {code, state != 0};
+}
+
+Answer<bool> Nvml::retired_pages_pending(Device device) const {
+    unsigned state = 0;
+    const Code code = call(kRetiredPages, device, &state);
+    return {code, state != 0};
 }
 
 Answer<std::uint8_t> Nvml::fabric_state(Device device) const {

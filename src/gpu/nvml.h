@@ -52,8 +52,11 @@ class Nvml {
     void close();
     bool is_open() const { return library_ != nullptr; }
     const std::string& path() const { return path_; }
+    // What the last open() got from nvmlInit; LIBRARY_NOT_FOUND when it came to no call.
+    nvml::Code init_code() const { return init_code_; }
 
     Answer<std::string> driver_version() const;
+    Answer<int> cuda_version() const;  // 11040 is 11.4
     Answer<unsigned> device_count() const;
     Answer<nvml::Device> device(unsigned index) const;
 
@@ -75,6 +78,8 @@ class Nvml {
     Answer<std::uint64_t> uncorrected_ecc(nvml::Device device) const;
     Answer<unsigned> recovery_action(nvml::Device device) const;  // from r550; NOT_SUPPORTED before
     Answer<std::uint8_t> fabric_state(nvml::Device device) const;
+    Answer<bool> persistence(nvml::Device device) const;
+    Answer<bool> retired_pages_pending(nvml::Device device) const;
 
     Answer<nvml::EventSet> create_event_set() const;
     void free_event_set(nvml::EventSet set) const;
@@ -93,6 +98,7 @@ class Nvml {
 
     void* library_ = nullptr;
     bool initialised_ = false;
+    nvml::Code init_code_ = nvml::Code::kLibraryNotFound;
     std::string path_;
     std::array<std::array<void*, kVersions>, kFunctions> symbols_{};  // newest first
 };

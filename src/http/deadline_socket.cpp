@@ -1,6 +1,7 @@
 #include "http/deadline_socket.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstring>
@@ -141,39 +142,60 @@ Status DeadlineSocket::write_tls(
     return ok_status();
 }
 
-Status DeadlineSocket::write(
-    std::string_view head, std::string_view body, TimePoint deadline, const StopToken* stop
+Status DeadlineSocket::write_tls(
+    std::span<const std::string_view> pieces, TimePoint deadline, const StopToken* stop
 ) {
-    if (ssl_) {
-        if (head.size() + body.size() <= kJoinLimit) {
-            std::string joined;
-            joined.reserve(head.size() + body.size());
-            joined.append(head).append(body);
-            return write_tls(joined, deadline, stop);
-        }
-        EG_TRY_VOID(write_tls(head, deadline, stop));
-        return write_tls(body, deadline, stop);
-    }
-    while (!head.empty() || !body.empty()) {
-        iovec pieces[2] = {
-            {const_cast<char*>(head.data()), head.size()},
-            {const_cast<char*>(body.data()), body.size()}};
-        msghdr message{};
-        message.msg_iov = pieces;
-        message.msg_iovlen = 2;
-        const ssize_t n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
-        if (n >= 0) {
-            const auto sent = static_cast<std::size_t>(n);
-            const std::size_t of_head = std::min(sent, head.size());
-            head.remove_prefix(of_head);
-            body.remove_prefix(sent - of_head);
+    std::string joined;
+    for (const std::string_view piece : pieces) {
+        if (joined.size() + piece.size() <= kJoinLimit) {
+            joined += piece;
             continue;
         }
-        if (errno == EINTR) continue;
-        if (errno != EAGAIN && errno != EWOULDBLOCK) return socket_error("write", errno);
-        EG_TRY_VOID(wait(POLLOUT, deadline, stop));
+        EG_TRY_VOID(write_tls(joined, deadline, stop));
+        joined.clear();
+        if (piece.size() <= kJoinLimit) {
+            joined = piece;
+        } else {
+            EG_TRY_VOID(write_tls(piece, deadline, stop));
+        }
     }
-    return ok_status();
+    return write_tls(joined, deadline, stop);
+}
+
+Status DeadlineSocket::write_plain(
+    std::span<const std::string_view> pieces, TimePoint deadline, const StopToken* stop
+) {
+    std::size_t first = 0;  // piece that is not sent yet, or not to its end
+    std::size_t sent = 0;   // bytes of it
+    for (;;) {
+        std::array<iovec, 64> parts;
+        std::size_t count = 0;
+        for (std::size_t i = first; i < pieces.size() && count < parts.size(); ++i) {
+            const std::string_view part = pieces[i].substr(i == first ? sent : 0);
+            if (!part.empty()) parts[count++] = {const_cast<char*>(part.data()), part.size()};
+        }
+        if (count == 0) return ok_status();
+        msghdr message{};
+        message.msg_iov = parts.data();
+        message.msg_iovlen = count;
+        const ssize_t n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+        if (n < 0) {
+            if (errno == EINTR) continue;
+            if (errno != EAGAIN && errno != EWOULDBLOCK) return socket_error("write", errno);
+            EG_TRY_VOID(wait(POLLOUT, deadline, stop));
+            continue;
+        }
+        sent += static_cast<std::size_t>(n);
+        while (first < pieces.size() && sent >= pieces[first].size()) {
+            sent -= pieces[first++].size();
+        }
+    }
+}
+
+Status DeadlineSocket::write(
+    std::span<const std::string_view> pieces, TimePoint deadline, const StopToken* stop
+) {
+    return ssl_ ? write_tls(pieces, deadline, stop) : write_plain(pieces, deadline, stop);
 }
 
 bool DeadlineSocket::readable() {

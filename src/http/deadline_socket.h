@@ -39,10 +39,16 @@ class DeadlineSocket {
 
     // At least one byte, or 0 when the peer has finished.
     Result<std::size_t> read_some(std::span<char> into, TimePoint deadline, const StopToken* stop);
-    // Both pieces, one after the other, in as few packets as possible.
+    // All pieces, one after the other, in as few packets as possible.
+    Status write(
+        std::span<const std::string_view> pieces, TimePoint deadline, const StopToken* stop
+    );
     Status write(
         std::string_view head, std::string_view body, TimePoint deadline, const StopToken* stop
-    );
+    ) {
+        const std::string_view both[] = {head, body};
+        return write(both, deadline, stop);
+    }
     Status wait_readable(TimePoint deadline, const StopToken* stop);
 
     // Something can be read now, an end of file included: an idle connection in that state is dead.
@@ -59,6 +65,12 @@ class DeadlineSocket {
   private:
     Status wait(short events, TimePoint deadline, const StopToken* stop);
     Status tls_wait(int outcome, const char* what, TimePoint deadline, const StopToken* stop);
+    Status write_plain(
+        std::span<const std::string_view> pieces, TimePoint deadline, const StopToken* stop
+    );
+    Status write_tls(
+        std::span<const std::string_view> pieces, TimePoint deadline, const StopToken* stop
+    );
     Status write_tls(std::string_view bytes, TimePoint deadline, const StopToken* stop);
 
     Fd fd_;

@@ -103,17 +103,24 @@ class ExchangeImpl final : public Exchange {
         return all;
     }
 
-    Status respond(
-        int status, std::string_view content_type, std::string_view body, const Headers& extra
+    Status respond_pieces(
+        int status,
+        std::string_view content_type,
+        std::span<const std::string_view> body,
+        const Headers& extra
     ) override {
         EG_CHECK(!responded_);
         const bool empty = status == 204 || status == 304 || status < 200;
         std::string head = status_line(status);
         append_fields(head, content_type, extra);
-        if (!empty) head += "Content-Length: " + std::to_string(body.size()) + "\r\n";
+        std::size_t length = 0;
+        for (const std::string_view piece : body) length += piece.size();
+        if (!empty) head += "Content-Length: " + std::to_string(length) + "\r\n";
         append_connection(head);
         if (empty || request_.method == "HEAD") body = {};
-        return sent(socket_.write(head, body, write_deadline(), nullptr));
+        std::vector<std::string_view> all{head};
+        all.insert(all.end(), body.begin(), body.end());
+        return sent(socket_.write(all, write_deadline(), nullptr));
     }
 
     Status begin_stream(int status, std::string_view content_type, const Headers& extra) override {

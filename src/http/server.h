@@ -70,8 +70,17 @@ class Exchange {
 
     // Sends the whole response with Content-Length. Once per request. A body of HEAD requests and
     // of 204 and 304 is not sent. The error is the peer's absence: nothing is left to do about it.
-    virtual Status respond(
+    Status respond(
         int status, std::string_view content_type, std::string_view body, const Headers& extra = {}
+    ) {
+        return respond_pieces(status, content_type, std::span(&body, 1), extra);
+    }
+    // The same with a body that lies in pieces; they are sent from where they are.
+    virtual Status respond_pieces(
+        int status,
+        std::string_view content_type,
+        std::span<const std::string_view> body,
+        const Headers& extra = {}
     ) = 0;
 
     // A response in pieces (chunked; HTTP/1.0 peers get it until the connection closes). Each

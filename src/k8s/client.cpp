@@ -91,6 +91,7 @@ struct Client::Shared {
                        return http->call(r, call.deadline, call.stop);
                    }));
             status.http_code = response.status;
+            status.date = response.headers.get("Date");
             if (response.status >= 200 && response.status < 300) return response;
             const Error error = api_error(
                 label_of(request), source, response.status, response.headers, response.body, status

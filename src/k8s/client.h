@@ -30,6 +30,7 @@ struct ApiStatus {
     std::string reason = {};  // "NotFound", "AlreadyExists", "Conflict", "Expired", …
     std::string message = {};
     std::optional<Seconds> retry_after = {};
+    std::string date = {};  // the answer's Date header, as received
 };
 
 // How one call is made; a bare deadline converts.

@@ -2,9 +2,10 @@
 // the Go names): a streaming reader, fed as the body arrives, and writers with exact keys and
 // order.
 //
-// 5,000 names go into one arena, not into strings; with nodeCacheCapable false the raw text of each
-// node is kept (one buffer, bounded) so that the survivors can be echoed unchanged. Only the first
-// JSON value counts; outer keys compare without case; unknown keys are skipped. Untrusted input.
+// 5,000 names go into one arena, not into strings; with nodeCacheCapable false the nodes stay where
+// they were received (one buffer, bounded) and the survivors are echoed from there, unchanged. Only
+// the first JSON value counts; outer keys compare without case; unknown keys are skipped. Untrusted
+// input.
 #pragma once
 
 #include <cstddef>
@@ -18,46 +19,20 @@
 #include <vector>
 
 #include "base/result.h"
+#include "k8s/name_list.h"
 #include "k8s/objects.h"
 
 namespace egpu::k8s {
-
-// A list of strings in one allocation.
-class NameList {
-  public:
-    std::size_t size() const { return ends_.size(); }
-    bool empty() const { return ends_.empty(); }
-    std::string_view operator[](std::size_t i) const {
-        const std::size_t from = i == 0 ? 0 : ends_[i - 1];
-        return std::string_view(bytes_).substr(from, ends_[i] - from);
-    }
-    void add(std::string_view name) {
-        bytes_ += name;
-        ends_.push_back(static_cast<std::uint32_t>(bytes_.size()));
-    }
-    void clear() {
-        bytes_.clear();
-        ends_.clear();
-    }
-
-  private:
-    std::string bytes_;
-    std::vector<std::uint32_t> ends_;
-};
 
 // filter and priorities.
 struct ExtenderArgs {
     std::optional<Pod> pod = {};
     // true: nodeCacheCapable, the answer is names; false: the answer is nodes.
     bool names_mode = true;
-    NameList nodes = {};         // candidate names, in either mode
-    std::string raw_nodes = {};  // nodes mode: the nodes' JSON texts, one after the other
-    std::vector<std::uint32_t> raw_ends = {};  // end of each in raw_nodes; empty when not kept
-
-    std::string_view raw_node(std::size_t i) const {
-        const std::size_t from = i == 0 ? 0 : raw_ends[i - 1];
-        return std::string_view(raw_nodes).substr(from, raw_ends[i] - from);
-    }
+    NameList nodes = {};  // candidate names, in either mode
+    // Nodes mode: each node's JSON text. They lie in the request's body one after the other, with
+    // nothing but a comma and white space in between. Empty when not kept.
+    std::vector<std::string_view> node_texts = {};
 };
 
 struct ExtenderBindingArgs {
@@ -85,7 +60,8 @@ struct ExtenderLimits {
     bool keep_nodes = true;            // false for priorities: only names are needed
 };
 
-// Feed, then take one of the typed results. Reusable after reset(); keeps its buffers.
+// Receive the body into room(), or feed() it; then take one of the typed results. Reusable after
+// reset(); keeps its buffers.
 class ExtenderReader {
   public:
     explicit ExtenderReader(ExtenderLimits limits = {});
@@ -94,13 +70,17 @@ class ExtenderReader {
     ExtenderReader& operator=(ExtenderReader&&) noexcept;
 
     void reset();
-    // kInvalid for bad JSON or wrong types, kExhausted over a limit. Bytes after the first value
-    // are ignored.
+    // Where the next bytes of the body may be received; valid until received() or feed().
+    std::span<char> room();
+    // The first `size` bytes of room() are the next of the body. kInvalid for bad JSON or wrong
+    // types, kExhausted over a limit. Bytes after the first value are ignored.
+    Status received(std::size_t size);
+    // The same for bytes that are somewhere else.
     Status feed(std::span<const char> bytes);
     bool done() const;  // the value is complete
 
-    // kInvalid when the body ended early or what is needed is missing, saying what. The references
-    // live until the next reset().
+    // kInvalid when the body ended early or what is needed is missing, saying what. The references,
+    // and the node texts, live until the next reset().
     Result<const ExtenderArgs*> args();
     Result<ExtenderBindingArgs> binding_args();
     Result<const ExtenderPreemptionArgs*> preemption_args();
@@ -117,9 +97,23 @@ struct FailedNode {
     bool unresolvable = false;  // preemption cannot help: FailedAndUnresolvableNodes
 };
 
+// A text in the order it is sent: `before`, `slices` of the request's body (nodes; they live as
+// long as ExtenderArgs), `after`. So 20 MB of nodes are answered without a copy of them.
+struct SplicedText {
+    SplicedText() = default;
+    SplicedText(std::string text) : before(std::move(text)) {}
+
+    std::string before = {};
+    std::vector<std::string_view> slices = {};
+    std::string after = {};
+
+    std::vector<std::string_view> pieces() const;
+    std::string text() &&;  // in one piece
+};
+
 // ExtenderFilterResult: NodeNames (never null) or Nodes as the request's mode wants, FailedNodes,
-// FailedAndUnresolvableNodes, Error.
-std::string write_filter_result(
+// FailedAndUnresolvableNodes, Error. `fitting` in ascending order.
+SplicedText write_filter_result(
     const ExtenderArgs& args,
     std::span<const std::uint32_t> fitting,
     std::span<const FailedNode> failed

@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
             if (i % 3 == 0) failed.push_back({i, "why", i % 2 == 0});
             if (i % 3 != 0) fitting.push_back(i);
         }
-        valid(k8s::write_filter_result(**args, fitting, failed));
+        valid(k8s::write_filter_result(**args, fitting, failed).text());
         valid(k8s::write_priorities(**args, std::vector<int>((*args)->nodes.size(), 3)));
         static_cast<void>(
             core::parse_request((*args)->pod->containers, (*args)->pod->meta.annotations)

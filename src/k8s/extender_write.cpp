@@ -1,3 +1,6 @@
+// The answers' texts. Node names are copied as JSON writes them (k8s/name_list.h), runs of them at
+// once; the nodes themselves are not copied at all.
+#include <array>
 #include <cstring>
 
 #include "base/json.h"
@@ -5,43 +8,35 @@
 
 namespace egpu::k8s {
 
-using namespace std::string_view_literals;
-
 namespace {
 
-// True when any of the eight bytes is a control character, a quote, a backslash or not ASCII.
-bool special(std::uint64_t eight) {
-    constexpr std::uint64_t kOnes = 0x0101010101010101;
-    constexpr std::uint64_t kHigh = 0x8080808080808080;
-    const auto zero = [](std::uint64_t v) { return (v - kOnes) & ~v & kHigh; };
-    const std::uint64_t control = (eight - kOnes * 0x20) & ~eight & kHigh;
-    return ((eight & kHigh) | control | zero(eight ^ (kOnes * '"')) | zero(eight ^ (kOnes * '\\'))
-           ) != 0;
-}
-
-// Node names hardly ever need escaping; this keeps 5,000 of them in microseconds.
-bool is_plain(std::string_view text) {
-    std::uint64_t eight = 0;
-    while (text.size() >= sizeof eight) {
-        std::memcpy(&eight, text.data(), sizeof eight);
-        if (special(eight)) return false;
-        text.remove_prefix(sizeof eight);
-    }
-    eight = 0x2020202020202020;
-    std::memcpy(&eight, text.data(), text.size());
-    return !special(eight);
-}
-
-void append_name(std::string& out, std::string_view name) {
-    if (!is_plain(name)) {
-        json::append_quoted(out, name);
+void append_string(std::string& out, std::string_view text) {
+    if (!is_plain(text)) {
+        json::append_quoted(out, text);
         return;
     }
-    const std::size_t at = out.size();
-    out.resize(at + name.size() + 2);
-    out[at] = '"';
-    std::memcpy(out.data() + at + 1, name.data(), name.size());
-    out.back() = '"';
+    out.push_back('"');
+    out += text;
+    out.push_back('"');
+}
+
+void append_name(std::string& out, const NameList& names, std::size_t i) {
+    if (names.all_plain()) {
+        out += names.written(i);
+    } else {
+        json::append_quoted(out, names[i]);
+    }
+}
+
+// Calls each(first, last) for the longest runs of neighbours.
+template <class Each>
+void for_each_run(std::span<const std::uint32_t> ascending, Each&& each) {
+    for (std::size_t i = 0; i < ascending.size();) {
+        std::size_t next = i + 1;
+        while (next < ascending.size() && ascending[next] == ascending[next - 1] + 1) ++next;
+        each(ascending[i], ascending[next - 1]);
+        i = next;
+    }
 }
 
 // kube-scheduler 1.21 uses Error as a format string.
@@ -57,64 +52,104 @@ std::string without_percent(std::string_view text) {
     return out;
 }
 
+void append_names(std::string& out, const NameList& names, std::span<const std::uint32_t> fitting) {
+    if (names.all_plain()) {
+        for_each_run(fitting, [&](std::uint32_t first, std::uint32_t last) {
+            out += names.written(first, last);
+            out.push_back(',');
+        });
+    } else {
+        for (const std::uint32_t i : fitting) {
+            append_name(out, names, i);
+            out.push_back(',');
+        }
+    }
+    if (!fitting.empty()) out.pop_back();
+}
+
 void append_failed(
-    std::string& out,
-    const ExtenderArgs& args,
-    std::span<const FailedNode> failed,
-    bool unresolvable
+    std::string& out, const NameList& names, std::span<const FailedNode> failed, bool unresolvable
 ) {
     out.push_back('{');
-    bool first = true;
+    std::string_view message;  // most nodes fail for one of few reasons
+    std::string quoted;
     for (const FailedNode& node : failed) {
         if (node.unresolvable != unresolvable) continue;
-        if (!first) out.push_back(',');
-        first = false;
-        append_name(out, args.nodes[node.node]);
-        out.push_back(':');
-        append_name(out, node.message);
+        if (quoted.empty() || node.message.data() != message.data() ||
+            node.message.size() != message.size()) {
+            message = node.message;
+            quoted = ":";
+            append_string(quoted, message);
+            quoted.push_back(',');
+        }
+        append_name(out, names, node.node);
+        out += quoted;
     }
+    if (out.back() == ',') out.pop_back();
     out.push_back('}');
+}
+
+// The nodes as they lie in the request: neighbours are one slice, together with what is between
+// them; what follows a slice in the request, up to the next node, parts it from the next slice.
+void splice_nodes(
+    std::vector<std::string_view>& slices,
+    const std::vector<std::string_view>& nodes,
+    std::span<const std::uint32_t> fitting
+) {
+    const std::uint32_t very_last = fitting.empty() ? 0 : fitting.back();
+    for_each_run(fitting, [&](std::uint32_t first, std::uint32_t last) {
+        const char* const from = nodes[first].data();
+        const char* const to =
+            last == very_last ? nodes[last].data() + nodes[last].size() : nodes[last + 1].data();
+        slices.emplace_back(from, static_cast<std::size_t>(to - from));
+    });
 }
 
 }  // namespace
 
-std::string write_filter_result(
+std::vector<std::string_view> SplicedText::pieces() const {
+    std::vector<std::string_view> all;
+    all.reserve(slices.size() + 2);
+    all.emplace_back(before);
+    all.insert(all.end(), slices.begin(), slices.end());
+    all.emplace_back(after);
+    return all;
+}
+
+std::string SplicedText::text() && {
+    for (const std::string_view slice : slices) before += slice;
+    before += after;
+    return std::move(before);
+}
+
+SplicedText write_filter_result(
     const ExtenderArgs& args,
     std::span<const std::uint32_t> fitting,
     std::span<const FailedNode> failed
 ) {
-    std::string out;
+    SplicedText out;
     std::size_t size = 256;
-    for (const std::uint32_t i : fitting) {
-        size += args.names_mode ? args.nodes[i].size() + 4 : args.raw_node(i).size() + 1;
-    }
     for (const FailedNode& node : failed) {
         size += args.nodes[node.node].size() + node.message.size() + 8;
     }
-    out.reserve(size);
-    bool first = true;
     if (args.names_mode) {
-        out += R"({"Nodes":null,"NodeNames":[)";
-        for (const std::uint32_t i : fitting) {
-            if (!first) out.push_back(',');
-            first = false;
-            append_name(out, args.nodes[i]);
-        }
-        out += "]";
+        for (const std::uint32_t i : fitting) size += args.nodes[i].size() + 4;
+        out.before.reserve(size);
+        out.before = R"({"Nodes":null,"NodeNames":[)";
+        append_names(out.before, args.nodes, fitting);
+        out.before += "]";
     } else {
-        out += R"({"Nodes":{"metadata":{},"items":[)";
-        for (const std::uint32_t i : fitting) {
-            if (!first) out.push_back(',');
-            first = false;
-            out += args.raw_node(i);
-        }
-        out += R"(]},"NodeNames":null)";
+        out.before = R"({"Nodes":{"metadata":{},"items":[)";
+        splice_nodes(out.slices, args.node_texts, fitting);
+        out.after.reserve(size);
+        out.after = R"(]},"NodeNames":null)";
     }
-    out += R"(,"FailedNodes":)";
-    append_failed(out, args, failed, false);
-    out += R"(,"FailedAndUnresolvableNodes":)";
-    append_failed(out, args, failed, true);
-    out += R"(,"Error":""})";
+    std::string& rest = args.names_mode ? out.before : out.after;
+    rest += R"(,"FailedNodes":)";
+    append_failed(rest, args.nodes, failed, false);
+    rest += R"(,"FailedAndUnresolvableNodes":)";
+    append_failed(rest, args.nodes, failed, true);
+    rest += R"(,"Error":""})";
     return out;
 }
 
@@ -127,20 +162,23 @@ std::string write_filter_error(std::string_view error) {
 
 std::string write_priorities(const ExtenderArgs& args, std::span<const int> scores) {
     EG_CHECK(scores.size() == args.nodes.size());
+    static const auto kEnds = [] {
+        std::array<std::string, 11> ends;
+        for (std::size_t i = 0; i < ends.size(); ++i) {
+            ends[i] = R"(,"Score":)" + std::to_string(i) + "},";
+        }
+        return ends;
+    }();
     std::string out;
     out.reserve(2 + scores.size() * 56);
     out.push_back('[');
     for (std::size_t i = 0; i < scores.size(); ++i) {
-        out += i == 0 ? R"({"Host":)"sv : R"(,{"Host":)"sv;
-        append_name(out, args.nodes[i]);
-        out += R"(,"Score":)"sv;
-        if (scores[i] >= 0 && scores[i] < 10) {
-            out.push_back(static_cast<char>('0' + scores[i]));
-        } else {
-            out += std::to_string(scores[i]);
-        }
-        out.push_back('}');
+        EG_CHECK(scores[i] >= 0 && scores[i] < static_cast<int>(kEnds.size()));
+        out += R"({"Host":)";
+        append_name(out, args.nodes, i);
+        out += kEnds[static_cast<std::size_t>(scores[i])];
     }
+    if (!scores.empty()) out.pop_back();
     out.push_back(']');
     return out;
 }
@@ -155,11 +193,11 @@ std::string write_preemption_result(std::span<const ExtenderVictims> nodes) {
     std::string out = R"({"NodeNameToMetaVictims":{)";
     for (std::size_t i = 0; i < nodes.size(); ++i) {
         if (i > 0) out.push_back(',');
-        append_name(out, nodes[i].node);
+        append_string(out, nodes[i].node);
         out += R"(:{"Pods":[)";
         for (std::size_t p = 0; p < nodes[i].uids.size(); ++p) {
             out += p == 0 ? R"({"UID":)" : R"(,{"UID":)";
-            append_name(out, nodes[i].uids[p]);
+            append_string(out, nodes[i].uids[p]);
             out.push_back('}');
         }
         out += R"(],"NumPDBViolations":)" + std::to_string(nodes[i].pdb_violations) + "}";

@@ -56,7 +56,7 @@ void check_filter(const json::value& in, const ExtenderArgs& args) {
         }
         scores.push_back(static_cast<int>(i % 11));
     }
-    const auto out = json::parse(write_filter_result(args, fitting, failed));
+    const auto out = json::parse(write_filter_result(args, fitting, failed).text());
     ASSERT_TRUE(out);
     if (args.names_mode) {
         EXPECT_EQ(json::get_array(*out, {"NodeNames"})->size(), fitting.size());

@@ -4,27 +4,16 @@
 #include <string>
 #include <vector>
 
-#include <unistd.h>
-
 #include "base/log.h"
 #include "base/stop.h"
 #include "base/version.h"
+#include "flags/command_line.h"
 #include "k8s/kubeconfig.h"
 #include "scheduler/options.h"
 #include "scheduler/service.h"
 
 namespace egpu::scheduler {
 namespace {
-
-Environment process_environment() {
-    Environment out;
-    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-        const std::string text = *entry;
-        const std::size_t equals = text.find('=');
-        if (equals != std::string::npos) out[text.substr(0, equals)] = text.substr(equals + 1);
-    }
-    return out;
-}
 
 int complain(const Error& error, int status) {
     std::fprintf(stderr, "edge-gpu scheduler: %s\n", error.message.c_str());
@@ -60,8 +49,7 @@ int serve(const Options& options, const StopToken& stop) {
 }  // namespace
 
 int run_scheduler(int argc, char** argv) {
-    const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
-    auto parsed = parse_options(arguments, process_environment());
+    auto parsed = parse_options(flags::without_program(argc, argv), flags::process_environment());
     if (!parsed) return complain(parsed.error(), 2);
     if (!parsed->text.empty()) {
         std::fputs(parsed->text.c_str(), stdout);

@@ -13,7 +13,6 @@ namespace {
 
 constexpr const char* kJson = "application/json";
 constexpr const char* kText = "text/plain; charset=utf-8";
-constexpr std::size_t kReadPiece = 64U << 10;
 constexpr std::size_t kMostIdleReaders = 2;
 
 constexpr std::string_view kPrefix = "/scheduler/";
@@ -144,27 +143,26 @@ void Handlers::readiness(http::Exchange& exchange) {
 
 void Handlers::extender(http::Exchange& exchange, bool keep_nodes, Answer answer) {
     Loan loan(*this, keep_nodes);
-    std::array<char, kReadPiece> piece;
     Status read = ok_status();
     while (read) {
-        auto got = exchange.read_some(piece);
+        auto got = exchange.read_some(loan.reader().room());
         if (!got) {
             if (got.error().code == ErrorCode::kUnavailable) return;  // the peer is gone
             read = std::move(got).error().wrap("reading the request's body");
         } else if (*got == 0) {
             break;
         } else {
-            read = loan.reader().feed(std::span(piece.data(), *got));
+            read = loan.reader().received(*got);
         }
     }
-    const std::string body = (this->*answer)(loan.reader(), read);
-    static_cast<void>(exchange.respond(200, kJson, body));
+    const k8s::SplicedText body = (this->*answer)(loan.reader(), read);
+    static_cast<void>(exchange.respond_pieces(200, kJson, body.pieces()));
 }
 
 std::string Handlers::answer_text(std::string_view body, bool keep_nodes, Answer answer) {
     Loan loan(*this, keep_nodes);
     const Status read = loan.reader().feed(std::span(body.data(), body.size()));
-    return (this->*answer)(loan.reader(), read);
+    return (this->*answer)(loan.reader(), read).text();
 }
 
 std::string Handlers::filter(std::string_view body) {
@@ -182,7 +180,7 @@ std::string Handlers::preempt(std::string_view body) {
 
 // --- answers ---
 
-std::string Handlers::answer_filter(k8s::ExtenderReader& reader, const Status& read) {
+k8s::SplicedText Handlers::answer_filter(k8s::ExtenderReader& reader, const Status& read) {
     if (!read) return k8s::write_filter_error(read.error().message);
     const auto args = reader.args();
     if (!args) return k8s::write_filter_error(args.error().message);
@@ -201,10 +199,10 @@ std::string Handlers::answer_filter(k8s::ExtenderReader& reader, const Status& r
     return k8s::write_filter_result(**args, outcome.fitting, outcome.failed);
 }
 
-std::string Handlers::answer_priorities(k8s::ExtenderReader& reader, const Status& read) {
-    if (!read) return "[]";  // this answer has no place for an error
+k8s::SplicedText Handlers::answer_priorities(k8s::ExtenderReader& reader, const Status& read) {
+    if (!read) return std::string("[]");  // this answer has no place for an error
     const auto args = reader.args();
-    if (!args) return "[]";
+    if (!args) return std::string("[]");
     if (!(*args)->pod || gate_.refuses_answers()) {
         return k8s::write_priorities(**args, std::vector<int>((*args)->nodes.size(), 0));
     }
@@ -212,7 +210,7 @@ std::string Handlers::answer_priorities(k8s::ExtenderReader& reader, const Statu
     return k8s::write_priorities(**args, state_.scores(**args, pod));
 }
 
-std::string Handlers::answer_bind(k8s::ExtenderReader& reader, const Status& read) {
+k8s::SplicedText Handlers::answer_bind(k8s::ExtenderReader& reader, const Status& read) {
     if (!read) return k8s::write_binding_result(read.error().message);
     const auto args = reader.binding_args();
     if (!args) return k8s::write_binding_result(args.error().message);
@@ -225,7 +223,7 @@ std::string Handlers::answer_bind(k8s::ExtenderReader& reader, const Status& rea
     return k8s::write_binding_result(bound ? "" : bound.error().message);
 }
 
-std::string Handlers::answer_preempt(k8s::ExtenderReader& reader, const Status& read) {
+k8s::SplicedText Handlers::answer_preempt(k8s::ExtenderReader& reader, const Status& read) {
     if (!read) return k8s::write_preemption_result({});  // no place for an error here either
     const auto args = reader.preemption_args();
     if (!args || !(*args)->pod || gate_.refuses_answers()) return k8s::write_preemption_result({});

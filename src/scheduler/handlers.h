@@ -38,16 +38,16 @@ class Handlers {
     std::string preempt(std::string_view body);
 
   private:
-    using Answer = std::string (Handlers::*)(k8s::ExtenderReader& reader, const Status& read);
+    using Answer = k8s::SplicedText (Handlers::*)(k8s::ExtenderReader& reader, const Status& read);
     // Readers are lent and given back, so that their buffers (23 MB with full nodes) are few.
     class Loan;
 
     void extender(http::Exchange& exchange, bool keep_nodes, Answer answer);
     std::string answer_text(std::string_view body, bool keep_nodes, Answer answer);
-    std::string answer_filter(k8s::ExtenderReader& reader, const Status& read);
-    std::string answer_priorities(k8s::ExtenderReader& reader, const Status& read);
-    std::string answer_bind(k8s::ExtenderReader& reader, const Status& read);
-    std::string answer_preempt(k8s::ExtenderReader& reader, const Status& read);
+    k8s::SplicedText answer_filter(k8s::ExtenderReader& reader, const Status& read);
+    k8s::SplicedText answer_priorities(k8s::ExtenderReader& reader, const Status& read);
+    k8s::SplicedText answer_bind(k8s::ExtenderReader& reader, const Status& read);
+    k8s::SplicedText answer_preempt(k8s::ExtenderReader& reader, const Status& read);
     void readiness(http::Exchange& exchange);
     std::shared_ptr<Binder> binder() const;
 

@@ -1,61 +1,29 @@
 #include "scheduler/options.h"
 
-#include <set>
-#include <string_view>
-
 #include <CLI/CLI.hpp>
 
+#include "flags/command_line.h"
+#include "flags/log_flags.h"
+#include "flags/values.h"
 #include "scheduler/option_values.h"
 
 namespace egpu::scheduler {
 namespace {
 
+using flags::bad_value;
+using flags::parse_duration;
+using flags::to_number;
+using flags::value_of;
+
 constexpr int kDefaultPort = 39999;
-constexpr int kDebugVerbosity = 4;  // klog: 4 and above is debugging
-
-// klog flags of nano-gpu-scheduler that say where or how its log goes. Ours goes to standard error.
-const std::set<std::string, std::less<>>& klog_flags() {
-    static const std::set<std::string, std::less<>> names{
-        "logtostderr",
-        "alsologtostderr",
-        "stderrthreshold",
-        "vmodule",
-        "log_dir",
-        "log_file",
-        "log_file_max_size",
-        "log_backtrace_at",
-        "skip_headers",
-        "skip_log_headers",
-        "add_dir_header",
-        "one_output"};
-    return names;
-}
-
-// Go's flag package takes -name and --name alike; CLI11 does not.
-std::vector<std::string> with_long_dashes(const std::vector<std::string>& arguments) {
-    std::vector<std::string> out;
-    out.reserve(arguments.size());
-    bool verbatim = false;
-    for (const std::string& argument : arguments) {
-        verbatim = verbatim || argument == "--";
-        const bool single = !verbatim && argument.size() > 1 && argument[0] == '-' &&
-                            argument[1] != '-' && (argument[1] < '0' || argument[1] > '9');
-        if (argument == "-h") {
-            out.emplace_back("--help");
-        } else {
-            out.push_back(single ? "-" + argument : argument);
-        }
-    }
-    return out;
-}
 
 // The text of every flag before it is checked.
 struct RawFlags {
     std::string kubeconfig, listen, policy = "binpack", priority, tls_cert, tls_key, tls_client_ca;
     std::string lease_duration = "2s", renew_deadline = "1500ms", retry_period = "400ms";
     std::string reservation_ttl = "30s", bind_timeout = "4s", max_body = "256Mi";
-    std::string max_connections = "256", log_level, log_format = "logfmt", verbosity;
-    std::map<std::string, std::string, std::less<>> klog;
+    std::string max_connections = "256";
+    flags::LogFlags log;
 };
 
 constexpr const char* kFooter =
@@ -120,48 +88,10 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
     app.add_option("--max-body", raw.max_body, "largest request body")->default_str(raw.max_body);
     app.add_option("--max-connections", raw.max_connections, "most connections at once")
         ->default_str(raw.max_connections);
-    app.add_option("--log-level", raw.log_level, "debug, info, warn or error; default: info");
-    app.add_option("--log-format", raw.log_format, "logfmt or json")->default_str(raw.log_format);
-    app.add_option("--v", raw.verbosity, "klog's verbosity: 4 and above is --log-level debug");
+    raw.log.declare(app);
     app.add_flag(
         "--print-config", options.print_config, "print the effective configuration and exit"
     );
-    for (const std::string& name : klog_flags()) {
-        // Booleans in klog may stand alone; the others carry a value. All are without effect.
-        const bool boolean = name == "logtostderr" || name == "alsologtostderr" ||
-                             name == "skip_headers" || name == "skip_log_headers" ||
-                             name == "add_dir_header" || name == "one_output";
-        if (boolean) {
-            app.add_flag("--" + name)->group("");
-        } else {
-            app.add_option("--" + name, raw.klog[name])->group("");
-        }
-    }
-}
-
-Status apply_log_flags(const RawFlags& raw, Options& options) {
-    if (!raw.verbosity.empty()) {
-        const auto verbosity = to_number<int>(raw.verbosity);
-        if (!verbosity) return bad_value("v", raw.verbosity, "a number");
-        if (*verbosity >= kDebugVerbosity) options.log_level = log::Level::kDebug;
-    }
-    if (raw.log_level == "debug") {
-        options.log_level = log::Level::kDebug;
-    } else if (raw.log_level == "info") {
-        options.log_level = log::Level::kInfo;
-    } else if (raw.log_level == "warn") {
-        options.log_level = log::Level::kWarn;
-    } else if (raw.log_level == "error") {
-        options.log_level = log::Level::kError;
-    } else if (!raw.log_level.empty()) {
-        return bad_value("log-level", raw.log_level, "one of debug, info, warn, error");
-    }
-    if (raw.log_format == "json") {
-        options.log_format = log::Format::kJson;
-    } else if (raw.log_format != "logfmt") {
-        return bad_value("log-format", raw.log_format, "logfmt or json");
-    }
-    return ok_status();
 }
 
 Status apply_durations(const RawFlags& raw, Options& options) {
@@ -197,17 +127,12 @@ Status apply_durations(const RawFlags& raw, Options& options) {
     return ok_status();
 }
 
-std::string from_environment(const Environment& environment, const char* name) {
-    const auto found = environment.find(name);
-    return found == environment.end() ? std::string() : found->second;
-}
-
 Status apply_address(const RawFlags& raw, const Environment& environment, Options& options) {
     if (!raw.listen.empty()) {
         options.listen = raw.listen;
         return check_listen(options.listen);
     }
-    const auto port = to_number<std::uint16_t>(from_environment(environment, "PORT"));
+    const auto port = to_number<std::uint16_t>(value_of(environment, "PORT"));
     options.listen = ":" + std::to_string(port && *port != 0 ? *port : kDefaultPort);
     return ok_status();
 }
@@ -221,9 +146,9 @@ Status apply_flags(const RawFlags& raw, const Environment& environment, Options&
         EG_TRY_VOID(check_policy("priority", raw.priority));
         options.policy = raw.priority;
     }
-    EG_TRY_VOID(apply_log_flags(raw, options));
+    EG_TRY_VOID(raw.log.apply(options.log_level, options.log_format));
     EG_TRY_VOID(apply_durations(raw, options));
-    EG_TRY(options.max_body, parse_size("max-body", raw.max_body));
+    EG_TRY(options.max_body, flags::parse_size("max-body", raw.max_body));
     const auto connections = to_number<int>(raw.max_connections);
     if (!connections || *connections < 1) {
         return bad_value("max-connections", raw.max_connections, "a number above 0");
@@ -241,31 +166,9 @@ Status apply_flags(const RawFlags& raw, const Environment& environment, Options&
     if (options.leader_elect && (options.lease_name.empty() || options.lease_namespace.empty())) {
         return Error{ErrorCode::kInvalid, "--lease-name and --lease-namespace must not be empty"};
     }
-    const std::string threads = from_environment(environment, "THREADNESS");
+    const std::string threads = value_of(environment, "THREADNESS");
     if (!threads.empty()) options.notes.push_back("env THREADNESS=" + threads + " has no effect");
     return ok_status();
-}
-
-// CLI11's error as one sentence that names the flag.
-Error flag_error(const CLI::ParseError& error, const std::vector<std::string>& arguments) {
-    std::string message = error.what();
-    for (char& c : message) {
-        if (c == '\n') c = ' ';
-    }
-    if (const auto* extras = dynamic_cast<const CLI::ExtrasError*>(&error)) {
-        static_cast<void>(extras);
-        const std::size_t colon = message.rfind(": ");
-        const std::string what = colon == std::string::npos ? message : message.substr(colon + 2);
-        // CLI11 lists what it could not place, last first; the first such argument is the mistake.
-        for (const std::string& argument : arguments) {
-            if (what.find(argument) != std::string::npos) {
-                message = (argument.starts_with("-") ? "unknown flag " : "unexpected argument ") +
-                          argument;
-                break;
-            }
-        }
-    }
-    return Error{ErrorCode::kInvalid, message + " (--help lists the flags)"};
 }
 
 }  // namespace
@@ -275,34 +178,15 @@ Result<ParsedOptions> parse_options(
 ) {
     ParsedOptions parsed;
     RawFlags raw;
-    try {
-        CLI::App app{
-            "Scheduler extender for kube-scheduler: filters, scores, preempts for and binds pods "
-            "that "
-            "ask for GPUs.",
-            "edge-gpu scheduler"};
-        app.footer(kFooter);
-        declare_flags(app, raw, parsed.options);
-        const std::vector<std::string> normal = with_long_dashes(arguments);
-        std::vector<std::string> reversed(normal.rbegin(), normal.rend());
-        try {
-            app.parse(reversed);
-        } catch (const CLI::CallForHelp&) {
-            parsed.text = app.help();
-            return parsed;
-        } catch (const CLI::ParseError& error) {
-            return flag_error(error, normal);
-        }
-        for (const std::string& name : klog_flags()) {
-            if (app.count("--" + name) > 0) {
-                parsed.options.notes.push_back(
-                    "--" + name + " has no effect: the log goes to standard error"
-                );
-            }
-        }
-    } catch (const std::exception& error) {
-        return Error{ErrorCode::kInternal, std::string("reading the flags: ") + error.what()};
-    }
+    CLI::App app{
+        "Scheduler extender for kube-scheduler: filters, scores, preempts for and binds pods that "
+        "ask for GPUs.",
+        "edge-gpu scheduler"};
+    app.footer(kFooter);
+    declare_flags(app, raw, parsed.options);
+    EG_TRY(parsed.text, flags::parse(app, arguments));
+    if (!parsed.text.empty()) return parsed;
+    parsed.options.notes = raw.log.notes();
     EG_TRY_VOID(apply_flags(raw, environment, parsed.options));
     if (parsed.options.print_config) parsed.text = describe(parsed.options);
     return parsed;

@@ -6,13 +6,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "flags/environment.h"
 
 namespace egpu::scheduler {
 
@@ -47,7 +47,7 @@ struct ParsedOptions {
     std::string text;  // not "": help or the configuration was asked for
 };
 
-using Environment = std::map<std::string, std::string>;
+using flags::Environment;
 
 // `arguments` without the program name.
 Result<ParsedOptions> parse_options(

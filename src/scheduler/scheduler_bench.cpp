@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "http/client.h"
 #include "http/server.h"
 #include "k8s/codec.h"
@@ -66,7 +67,8 @@ double rss_mib() {
     return 0;
 }
 
-// A replica without an API server: N nodes of 8 cards, about half full.
+// A replica without an API server: N nodes of 8 cards, about half full. kube-scheduler names them
+// in an order that is not the one in which the watch showed them.
 struct World {
     explicit World(int nodes) : state(StateOptions{}), handlers(state, gate) {
         GateProbes probes;
@@ -88,6 +90,8 @@ struct World {
                 state.upsert_pod(read_facts(*k8s::pod_from_json(pod_json(pod))), MonoClock::now());
             }
         }
+        Random random(1);
+        std::shuffle(names.begin(), names.end(), random);
     }
     Gate gate;
     State state;
@@ -210,15 +214,13 @@ void priorities_loopback(benchmark::State& run) {
     times.report(run);
 }
 
-// nodeCacheCapable false: 5,000 Node objects of 4.6 KB, and the survivors echoed.
-void full_nodes_loopback(benchmark::State& run, const char* target) {
-    World& w = world(5000);
-    Loopback loopback(w);
+// As Go's encoder writes it: ours escapes slashes.
+std::string body_with_full_nodes(const std::vector<std::string>& names, int images_per_node) {
     std::vector<json::value> nodes;
-    for (const std::string& name : w.names) {
+    for (const std::string& name : names) {
         json::value node = node_with_cards_json(name, kCardsPerNode);
         json::array images;
-        for (int i = 0; i < 28; ++i) {
+        for (int i = 0; i < images_per_node; ++i) {
             images.push_back(json::object{
                 {"names",
                  json::array{"registry.example/some/image-" + std::to_string(i) + ":v1.2.3"}},
@@ -227,12 +229,28 @@ void full_nodes_loopback(benchmark::State& run, const char* target) {
         node.at("status").as_object()["images"] = std::move(images);
         nodes.push_back(std::move(node));
     }
-    const std::string body = filter_body_with_nodes(share_pod("new", 30), nodes);
-    nodes.clear();
+    std::string body;
+    bool escaped = false;
+    for (const char c : filter_body_with_nodes(share_pod("new", 30), nodes)) {
+        if (escaped && c == '/') body.pop_back();
+        body.push_back(c);
+        escaped = c == '\\' && !escaped;
+    }
+    return body;
+}
+
+// nodeCacheCapable false: 5,000 Node objects of 4.6 KB, and the survivors echoed.
+void full_nodes_loopback(benchmark::State& run, const char* target) {
+    World& w = world(5000);
+    Loopback loopback(w);
+    const std::string body = body_with_full_nodes(w.names, 44);
+    loopback.post(target, body);
+    const double before = rss_mib();
     Percentiles times;
     for (auto _ : run) times.time([&] { loopback.post(target, body); });
     times.report(run);
     run.counters["body_mb"] = static_cast<double>(body.size()) / 1e6;
+    run.counters["rss_grown_mib"] = rss_mib() - before;
 }
 
 // An API server that answers every write at once.

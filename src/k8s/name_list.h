@@ -1,0 +1,58 @@
+// A list of names in one allocation, held the way JSON writes a list: "a","b", - so that a run of
+// them is answered with one copy.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "k8s/plain_text.h"
+
+namespace egpu::k8s {
+
+class NameList {
+  public:
+    std::size_t size() const { return ends_.size(); }
+    bool empty() const { return ends_.empty(); }
+    std::string_view operator[](std::size_t i) const {
+        const std::size_t from = begin(i) + 1;
+        return {bytes_.data() + from, ends_[i] - 2 - from};
+    }
+    void add(std::string_view name) {
+        all_plain_ = all_plain_ && is_plain(name);
+        bytes_ += '"';
+        bytes_ += name;
+        bytes_ += "\",";
+        ends_.push_back(static_cast<std::uint32_t>(bytes_.size()));
+    }
+    // Several at once: `run` is names as JSON writes them, plain, a comma behind each; `sizes` the
+    // length of each, quotes and comma included.
+    void add_run(std::string_view run, const std::vector<std::uint32_t>& sizes) {
+        auto end = static_cast<std::uint32_t>(bytes_.size());
+        bytes_ += run;
+        for (const std::uint32_t size : sizes) ends_.push_back(end += size);
+    }
+    void clear() {
+        bytes_.clear();
+        ends_.clear();
+        all_plain_ = true;
+    }
+
+    // JSON needs no escapes for any of them: only then may the next two be called.
+    bool all_plain() const { return all_plain_; }
+    // Names first to last, as JSON writes them: "a","b"
+    std::string_view written(std::size_t first, std::size_t last) const {
+        return {bytes_.data() + begin(first), ends_[last] - 1 - begin(first)};
+    }
+    std::string_view written(std::size_t i) const { return written(i, i); }
+
+  private:
+    std::size_t begin(std::size_t i) const { return i == 0 ? 0 : ends_[i - 1]; }
+
+    std::string bytes_;
+    std::vector<std::uint32_t> ends_;  // behind each name's comma
+    bool all_plain_ = true;
+};
+
+}  // namespace egpu::k8s
