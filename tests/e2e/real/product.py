@@ -12,12 +12,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = ROOT / "build" / "release" / "bin" / "edge-gpu"
 SIM_NVML = ROOT / "build" / "release" / "lib" / "sim" / "libnvidia-ml.so.1"
 
+INJECTION = ["--injection", "nvidia", "--pass-device-specs"]  # this cluster's containerd has no NVIDIA runtime
+
 # docs/operations.md says what each needs.
 RULES = {
     "edge-gpu-scheduler": [
         {"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [""], "resources": ["pods/binding"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
     ],
     "edge-gpu-agent": [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "patch"]},
@@ -49,7 +52,7 @@ class HostProduct:
 
     def __init__(self, folders, journal):
         self.scheduler_arguments = ["--policy", "binpack"]
-        self.agent_arguments = ["--injection", "nvidia", "--pass-device-specs"]
+        self.agent_arguments = INJECTION
         self.scheduler = Service(
             "edge-gpu-scheduler",
             lambda: [BINARY, "scheduler", "--kubeconfig", folders.kubeconfig("edge-gpu-scheduler"), "--listen", at.EXTENDER, *self.scheduler_arguments],
