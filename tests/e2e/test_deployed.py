@@ -46,7 +46,7 @@ def test_overlay_renders_and_is_accepted(cluster, overlay):
     cluster.kubectl("apply", "--dry-run=server", "-k", deployment.OVERLAYS / overlay)
 
 
-@pytest.mark.parametrize("overlay", ["all", "agent-privileged"])
+@pytest.mark.parametrize("overlay", ["all", "agent-unprivileged"])
 def test_ordinary_cluster(in_pods, tmp_path, namespace, overlay):
     cluster = in_pods
     overlays = [Overlay(cluster, tmp_path / name, deployment.OVERLAYS / name) for name in (["all"] if overlay == "all" else ["scheduler", overlay])]

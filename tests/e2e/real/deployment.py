@@ -65,7 +65,12 @@ class Overlay:
 
 
 def _for_simulated_cards(folders, metadata, container, arguments, driver):
-    volumes = {"driver": driver, "simulated": folders.cards.parent}
+    volumes = {"simulated": folders.cards.parent}
+    arguments = [one for one in arguments if not one.startswith("--injection")]
+    if "--host-root=/host" in arguments:
+        arguments += [f"--driver-root={driver}", "--dev-root=/"]
+    else:
+        volumes["driver"] = driver
     return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {key: metadata[key] for key in ("name", "namespace")}, "spec": {"template": {"spec": {
         "containers": [{"name": container, "args": [*arguments, *product.INJECTION],
                         "env": [{"name": "EDGE_GPU_SIM_NVML", "value": f"/simulated/{folders.cards.name}"}],
