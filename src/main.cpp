@@ -7,6 +7,7 @@
 #include "agent/app.h"
 #include "base/version.h"
 #include "cli/cdi_command.h"
+#include "cli/install.h"
 #include "cli/scheduler_config.h"
 #include "doctor/app.h"
 #include "doctor/cuda_probe.h"
@@ -53,6 +54,12 @@ constexpr std::array kCommands{
         "",
         egpu::cli::run_scheduler_config,
         "print kube-scheduler's configuration for a version of Kubernetes, or check one"},
+    Command{
+        "install",
+        "",
+        egpu::cli::run_install,
+        "install the agent on this node as a systemd unit (run again to upgrade)"},
+    Command{"uninstall", "", egpu::cli::run_uninstall, "remove what install wrote"},
     Command{
         "demo",
         "",

@@ -118,17 +118,8 @@ Status apply_node_name(const RawFlags& raw, const Environment& environment, Opti
         char host[256] = {};
         if (::gethostname(host, sizeof host - 1) == 0) options.node_name = host;
     }
-    const bool fine =
-        !options.node_name.empty() && options.node_name.size() <= 253 &&
-        std::all_of(options.node_name.begin(), options.node_name.end(), [](char c) {
-            return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
-        });
-    if (fine) return ok_status();
-    return bad_value(
-        "node-name",
-        options.node_name,
-        "the name of a Node (lower-case letters, digits, '-' and '.')"
-    );
+    if (flags::is_node_name(options.node_name)) return ok_status();
+    return bad_value("node-name", options.node_name, flags::kNodeName);
 }
 
 // nano-gpu-agent's -dbfile is a bolt file; it stays as it is. Ours lies beside it.

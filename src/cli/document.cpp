@@ -1,5 +1,6 @@
 #include "cli/document.h"
 
+#include <algorithm>
 #include <exception>
 
 #include <yaml-cpp/yaml.h>
@@ -68,6 +69,24 @@ class Reader {
     int nodes_ = 0;
 };
 
+// Is there a further document with content? A line of "---" in the first column always starts one.
+bool more_documents(std::string_view text) {
+    bool content = false;
+    bool second = false;
+    while (!text.empty()) {
+        const std::string_view line = text.substr(0, text.find('\n'));
+        text.remove_prefix(std::min(line.size() + 1, text.size()));
+        const bool mark = line.starts_with("---") && line.find_first_not_of(" \t\r", 3) != 3;
+        const std::size_t first = line.find_first_not_of(mark ? "- \t\r" : " \t\r");
+        const bool empty =
+            first == std::string_view::npos || line[first] == '#' || line.starts_with("...");
+        second = second || (mark && content);
+        if (second && !empty) return true;
+        content = content || !empty;
+    }
+    return false;
+}
+
 }  // namespace
 
 const Node* Node::find(std::string_view key) const {
@@ -104,14 +123,11 @@ std::optional<std::string> Node::as_text() const {
 
 Result<Document> read_document(const std::string& text) {
     try {
-        const std::vector<YAML::Node> documents = YAML::LoadAll(text);
         Document out;
-        if (documents.empty()) return out;
-        Reader reader;
-        EG_TRY(out.root, reader.read(documents.front(), 0));
-        for (std::size_t i = 1; i < documents.size(); ++i) {
-            out.more_follow = out.more_follow || !documents[i].IsNull();
-        }
+        // Not LoadAll: on some damaged texts yaml-cpp 0.7 finds documents without end.
+        const YAML::Node root = YAML::Load(text);
+        EG_TRY(out.root, Reader().read(root, 0));
+        out.more_follow = more_documents(text);
         return out;
     } catch (const YAML::Exception& error) {
         return refused(error.mark.line + 1, error.msg);

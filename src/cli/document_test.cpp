@@ -44,6 +44,33 @@ TEST(Document, JsonWithTabsAndWithoutBlanks) {
     EXPECT_EQ(root.find("c")->as_text(), "d");
 }
 
+TEST(Document, FurtherDocumentsAreNoticed) {
+    for (const char* text :
+         {"a: 1\n---\nb: 2\n", "---\na: 1\n--- {b: 2}\n", "# x\n---\na: 1\n---\n# y\n---\nb: 2"}) {
+        const auto document = read_document(text);
+        ASSERT_TRUE(document) << text;
+        EXPECT_TRUE(document->more_follow) << text;
+        EXPECT_NE(document->root.find("a"), nullptr) << text;
+    }
+    for (const char* text :
+         {"a: 1\n",
+          "---\na: 1\n",
+          "a: 1\n---\n",
+          "a: 1\n---\n# end\n...\n",
+          "a: |\n  ---\n  b\n",
+          "a: 1\n----: 2\n"}) {
+        const auto document = read_document(text);
+        ASSERT_TRUE(document) << text;
+        EXPECT_FALSE(document->more_follow) << text;
+    }
+}
+
+TEST(Document, DamagedTextEnds) {
+    // yaml-cpp's LoadAll goes on for ever here.
+    EXPECT_TRUE(read_document("&k\\e\xff\xff\xff\xff,\nioritizeV\xff\xff\xff\xffnd: e&kff\"\n").ok()
+    );
+}
+
 TEST(Document, AnchorsAreFollowed) {
     const Node root = read("a: &x {b: 1}\nc: *x\n");
     EXPECT_EQ(root.find("c")->find("b")->as_integer(), 1);

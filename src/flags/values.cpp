@@ -94,4 +94,10 @@ bool is_address(std::string_view text) {
            to_number<std::uint16_t>(text.substr(colon + 1)).has_value();
 }
 
+bool is_node_name(std::string_view text) {
+    return !text.empty() && text.size() <= 253 && std::all_of(text.begin(), text.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+    });
+}
+
 }  // namespace egpu::flags

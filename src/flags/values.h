@@ -35,5 +35,9 @@ Result<std::size_t> parse_size(std::string_view flag, const std::string& text);
 std::vector<std::string> split_list(const std::string& text);
 // Does it end in a colon and a port, as "127.0.0.1:39999", "[::1]:39999" and ":39999" do?
 bool is_address(std::string_view text);
+// The name of a Node: at most 253 lower-case letters, digits, '-' and '.'.
+bool is_node_name(std::string_view text);
+inline constexpr std::string_view kNodeName =
+    "the name of a Node (lower-case letters, digits, '-' and '.')";
 
 }  // namespace egpu::flags

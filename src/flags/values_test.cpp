@@ -62,5 +62,13 @@ TEST(FlagValues, Addresses) {
     }
 }
 
+TEST(FlagValues, NodeNames) {
+    EXPECT_TRUE(is_node_name("edge-1.example.com"));
+    for (const std::string& text :
+         {std::string(), std::string("Edge"), std::string("a b"), std::string(254, 'a')}) {
+        EXPECT_FALSE(is_node_name(text)) << text;
+    }
+}
+
 }  // namespace
 }  // namespace egpu::flags

@@ -12,6 +12,7 @@
 namespace egpu::inject {
 namespace {
 
+constexpr Duration kLookAgain = Seconds(2);
 constexpr Duration kModuleDeadline = Seconds(10);
 constexpr Duration kModuleRetry = Seconds(60);
 constexpr std::size_t kMostSpec = 16U << 20;
@@ -141,30 +142,42 @@ void Artefacts::say_once(const std::string& note) {
     if (said_.size() < 256 && said_.insert(note).second) log::warn(note);
 }
 
-Status Artefacts::ensure(const Need& need, std::span<const GivenCard> cards) {
+void Artefacts::refresh() {
     const std::lock_guard lock(ensure_mutex_);
+    refresh_locked();
+}
+
+void Artefacts::refresh_locked() {
     const std::string version = gpu::loaded_module_version(host_);
     const auto known = files();
-    const bool same = version == module_version_ && known->driver.usable() &&
-                      std::all_of(known->mounts.begin(), known->mounts.end(), [&](const auto& m) {
-                          return driver_root_.exists(m.path);
-                      });
-    if (!same) {
-        module_version_ = version;
-        look();
+    const auto there = [&](const DriverMount& mount) { return driver_root_.exists(mount.path); };
+    if (version == module_version_) {
+        if (!known->driver.usable() && MonoClock::now() < next_look_) return;
+        if (known->driver.usable() &&
+            std::all_of(known->mounts.begin(), known->mounts.end(), there)) {
+            return;
+        }
     }
+    module_version_ = version;
+    look();
+    next_look_ = MonoClock::now() + kLookAgain;
+}
+
+Status Artefacts::ensure(const Need& need, std::span<const GivenCard> cards) {
+    const std::lock_guard lock(ensure_mutex_);
+    const bool staged = remembered("staged", need.staged_files);
+    const bool cdi = remembered("cdi", need.cdi_spec);
+    if (!staged && !cdi && !need.nvidia_cdi_spec) return ok_status();
+    refresh_locked();
     for (const std::string& note : files()->driver.notes) say_once("driver: " + note);
-    const Status nodes = ensure_nodes(cards, need.device_nodes);
-    Status staged;
-    if (remembered("staged", need.staged_files)) staged = ensure_staged();
-    Status spec;
-    if (remembered("cdi", need.cdi_spec)) spec = ensure_spec(kCdiKind, false, cards);
-    Status nvidia_spec;
-    if (need.nvidia_cdi_spec) nvidia_spec = ensure_spec(kNvidiaCdiKind, need.by_index, cards);
-    for (const Status& status : {nodes, staged, spec, nvidia_spec}) {
-        if (!status) return status;
-    }
-    return ok_status();
+    Status all = ensure_nodes(cards, need.device_nodes);
+    const auto add = [&](const Status& status) {
+        if (all) all = status;
+    };
+    if (staged) add(ensure_staged());
+    if (cdi) add(ensure_spec(kCdiKind, false, cards));
+    if (need.nvidia_cdi_spec) add(ensure_spec(kNvidiaCdiKind, need.by_index, cards));
+    return all;
 }
 
 // What was ever named in answers is kept; a file says that it was.
@@ -257,6 +270,12 @@ Status Artefacts::ensure_spec(
 ) {
     // Without cards (the driver is not up yet) what was written for the last ones stays.
     if (cards.empty()) return ok_status();
+    if (!files()->driver.usable()) {
+        return Error{
+            ErrorCode::kUnavailable,
+            "libcuda.so.1 was not found below the driver root " + options_.driver_root +
+                " (--driver-root): there is nothing to put into a CDI specification"};
+    }
     EG_TRY(const std::string text, spec_text(kind, by_index, cards));
     const std::filesystem::path file = options_.cdi_spec_dir / cdi_file_name(kind);
     const auto now = read_file(file, kMostSpec);

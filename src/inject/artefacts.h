@@ -61,6 +61,8 @@ class Artefacts {
     std::shared_ptr<const NodeFiles> files() const;
     const InjectOptions& options() const { return options_; }
 
+    // Looks at the node again where it may have changed: another driver, files that are gone.
+    void refresh();
     Status ensure(const Need& need, std::span<const GivenCard> cards);
     // The text `ensure` would write.
     Result<std::string> spec_text(
@@ -69,6 +71,7 @@ class Artefacts {
 
   private:
     void look();
+    void refresh_locked();
     Status ensure_nodes(std::span<const GivenCard> cards, bool required);
     Status ensure_staged();
     Status ensure_spec(std::string_view kind, bool by_index, std::span<const GivenCard> cards);
@@ -81,6 +84,7 @@ class Artefacts {
 
     std::mutex ensure_mutex_;  // one at a time; held during I/O
     std::string module_version_;
+    TimePoint next_look_{};  // for a driver that is not there yet
     TimePoint next_module_load_{};
     std::set<std::string> said_;
 

@@ -45,11 +45,9 @@ class AutoInjector : public Injector {
         return current()->edits(cards, token);
     }
     Status ensure(std::span<const GivenCard> cards) override {
-        const Status first = current()->ensure(cards);
-        const auto before = current();
+        artefacts_->refresh();
         Choice choice = choose(*artefacts_);
-        if (choice.strategy == before->name()) return first;
-        take(std::move(choice));
+        if (choice.strategy != current()->name()) take(std::move(choice));
         return current()->ensure(cards);
     }
 

@@ -1,0 +1,5 @@
+int fixture_value();
+
+int fixture_value() {
+    return 7;
+}
