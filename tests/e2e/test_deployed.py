@@ -38,11 +38,7 @@ def check_guide_pods(cluster, namespace, suffix=""):
 
 
 @pytest.mark.parametrize("overlay", sorted(path.name for path in deployment.OVERLAYS.iterdir()))
-def test_overlay_renders_and_is_accepted(cluster, overlay):
-    objects = deployment.rendered(cluster, deployment.OVERLAYS / overlay)
-    kinds = {one["kind"] for one in objects}
-    assert kinds & {"Deployment", "DaemonSet"}
-    assert "Secret" not in json.dumps([one for one in objects if one["kind"].endswith("Role")])
+def test_api_server_accepts_overlay(cluster, overlay):
     cluster.kubectl("apply", "--dry-run=server", "-k", deployment.OVERLAYS / overlay)
 
 

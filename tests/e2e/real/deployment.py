@@ -27,10 +27,17 @@ def archive():
 
 
 def use_service(cluster):
-    """Leads kube-scheduler to the Service, through the API server's proxy: this cluster has no kube-proxy that would serve the Service's address."""
+    """Configures kube-scheduler with what `edge-gpu scheduler-config` prints, for the Service through the API server's proxy: this cluster has no kube-proxy
+    that would serve the Service's own address.
+    """
     pki = cluster.folders.pki
-    cluster.use_extender(urlPrefix=f"{at.API}/api/v1/namespaces/{SYSTEM}/services/{SERVICE}:39999/proxy/scheduler", enableHTTPS=True, tlsConfig={
-        "caFile": str(pki / "ca.crt"), "certFile": str(pki / "admin.crt"), "keyFile": str(pki / "admin.key")})
+    made = product.run("scheduler-config", "--kubernetes", cluster.dialect.version, "--kubeconfig", cluster.folders.kubeconfig("kube-scheduler"),
+                       "--leader-elect=false", "--tls-ca", pki / "ca.crt", "--tls-cert", pki / "admin.crt", "--tls-key", pki / "admin.key",
+                       "--extender-url", f"{at.API}/api/v1/namespaces/{SYSTEM}/services/{SERVICE}:39999/proxy/scheduler")
+    path = cluster.folders.conf / "kube-scheduler-of-a-user.yaml"
+    path.write_text(made)
+    product.run("scheduler-config", "--check", path)
+    cluster.use_scheduler_config(made)
 
 
 class Overlay:

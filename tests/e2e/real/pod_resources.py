@@ -60,7 +60,7 @@ def device_ids():
 
 
 def allocatable():
-    """{resource: set of device IDs} that the kubelet may give out at this moment: the Node object follows up to 10 s later. From 1.23 on."""
+    """{resource: set of device IDs} that the kubelet may give out at this moment, where it lists them."""
     messages = _messages("v1")
     with grpc.insecure_channel(f"unix://{at.KUBELET_ROOT}/pod-resources/kubelet.sock") as channel:
         call = channel.unary_unary("/v1.PodResourcesLister/GetAllocatableResources",

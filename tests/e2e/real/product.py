@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import subprocess
 
 from . import cards
 from . import layout as at
@@ -34,6 +35,14 @@ def check_built():
     missing = [str(path) for path in (BINARY, SIM_NVML) if not path.exists()]
     if missing:
         raise RuntimeError(f"not built: {', '.join(missing)}; run ./dev build")
+
+
+def run(*arguments):
+    """Standard output of an edge-gpu command; raises with its standard error when it fails."""
+    done = subprocess.run([str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise RuntimeError(f"edge-gpu {' '.join(map(str, arguments))} ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
 
 
 def roles():
