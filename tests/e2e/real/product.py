@@ -12,6 +12,7 @@ from .processes import Service
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = ROOT / "build" / "release" / "bin" / "edge-gpu"
 SIM_NVML = ROOT / "build" / "release" / "lib" / "sim" / "libnvidia-ml.so.1"
+SIM_CUDA = SIM_NVML.with_name("libcuda.so.1")
 
 INJECTION = ["--injection", "nvidia", "--pass-device-specs"]  # this cluster's containerd has no NVIDIA runtime
 
@@ -32,7 +33,7 @@ RULES = {
 
 
 def check_built():
-    missing = [str(path) for path in (BINARY, SIM_NVML) if not path.exists()]
+    missing = [str(path) for path in (BINARY, SIM_NVML, SIM_CUDA) if not path.exists()]
     if missing:
         raise RuntimeError(f"not built: {', '.join(missing)}; run ./dev build")
 
