@@ -58,21 +58,26 @@ def roles():
 
 
 class HostProduct:
-    """Agent and scheduler as host processes; their extra arguments may be changed between a stop and a start."""
+    """Agent and scheduler as host processes; their extra arguments, and the agent's whole command, may be changed between a stop and a start."""
 
     def __init__(self, folders, journal):
         self.scheduler_arguments = ["--policy", "binpack"]
         self.agent_arguments = INJECTION
+        self.agent_command = None  # instead of the usual one
+        self._folders = folders
         self.scheduler = Service(
             "edge-gpu-scheduler",
             lambda: [BINARY, "scheduler", "--kubeconfig", folders.kubeconfig("edge-gpu-scheduler"), "--listen", at.EXTENDER, *self.scheduler_arguments],
             journal, folders.log, ready=lambda: answers(f"http://{at.EXTENDER}/readyz"))
         self.agent = Service(
             "edge-gpu-agent",
-            lambda: [BINARY, "agent", "--node-name", at.NODE, "--kubeconfig", folders.kubeconfig("edge-gpu-agent"), "--state-dir", folders.agent_state,
-                     "--nvml-library", SIM_NVML, "--listen", at.AGENT_STATUS, *self.agent_arguments],
+            lambda: self.agent_command or [BINARY, "agent", "--node-name", at.NODE, "--kubeconfig", folders.kubeconfig("edge-gpu-agent"), *self.agent_flags()],
             journal, folders.log, ready=lambda: answers(f"http://{at.AGENT_STATUS}/healthz"),
             extra_environment={"EDGE_GPU_SIM_NVML": folders.cards})
+
+    def agent_flags(self):
+        """Those that this cluster needs whoever runs the agent."""
+        return ["--state-dir", self._folders.agent_state, "--nvml-library", SIM_NVML, "--listen", at.AGENT_STATUS, *self.agent_arguments]
 
     def services(self):
         return [self.scheduler, self.agent]
