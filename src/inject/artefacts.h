@@ -54,7 +54,6 @@ class Artefacts {
         bool cdi_spec = false;         // of kCdiKind
         bool nvidia_cdi_spec = false;  // of kNvidiaCdiKind
         bool by_index = false;         // names in the latter
-        bool device_nodes = true;      // must exist for an answer to work
     };
 
     explicit Artefacts(InjectOptions options);  // looks at the node
@@ -63,7 +62,10 @@ class Artefacts {
 
     // Looks at the node again where it may have changed: another driver, files that are gone.
     void refresh();
-    Status ensure(const Need& need, std::span<const GivenCard> cards);
+    // As Injector::ensure(). What is kept but not needed by this strategy is no error.
+    Status ensure(
+        const Need& need, std::span<const GivenCard> cards, std::span<const GivenCard> starting
+    );
     // The text `ensure` would write.
     Result<std::string> spec_text(
         std::string_view kind, bool by_index, std::span<const GivenCard> cards
@@ -72,7 +74,8 @@ class Artefacts {
   private:
     void look();
     void refresh_locked();
-    Status ensure_nodes(std::span<const GivenCard> cards, bool required);
+    Status ensure_nodes(std::span<const GivenCard> cards, std::span<const GivenCard> starting);
+    Status check_usable(const gpu::Driver& driver) const;
     Status ensure_staged();
     Status ensure_spec(std::string_view kind, bool by_index, std::span<const GivenCard> cards);
     bool remembered(const char* what, bool needed) const;
