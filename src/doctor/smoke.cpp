@@ -158,8 +158,9 @@ class Smoke {
     Result<SmokeRun> run() {
         EG_TRY(const Launcher launcher, find_launcher(facts_, node_, options_, bundle_, id_));
         EG_TRY_VOID(make_directories(prefix_ + bundle_));
-        EG_TRY_VOID(make_smoke_rootfs(prefix_ + bundle_ + "/rootfs"));
+        EG_TRY(const std::string library_path, make_smoke_rootfs(prefix_ + bundle_ + "/rootfs"));
         EG_TRY(SmokeContainer container, describe());
+        container.edits.envs["LD_LIBRARY_PATH"] = library_path;
         const std::string spec = json::to_text(smoke_spec(container));
         EG_TRY_VOID(write_file_atomically(prefix_ + bundle_ + "/config.json", spec));
         ChildOptions child;

@@ -29,7 +29,7 @@ Status copy_into(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-Status make_smoke_rootfs(const fs::path& folder) {
+Result<std::string> make_smoke_rootfs(const fs::path& folder) {
     std::set<std::string> paths;
     ::dl_iterate_phdr(remember, &paths);
     // libcuda.so.1 asks for these where glibc is older than 2.34; they lie beside the C library.
@@ -43,12 +43,18 @@ Status make_smoke_rootfs(const fs::path& folder) {
         }
     }
     paths.merge(beside);
-    for (const std::string& path : paths)
+    std::set<std::string> library_folders;
+    for (const std::string& path : paths) {
         EG_TRY_VOID(copy_into(path, folder / fs::path(path).relative_path()));
+        library_folders.insert(fs::path(path).parent_path().string());
+    }
     EG_TRY_VOID(copy_into("/proc/self/exe", folder / "edge-gpu"));
     for (const char* name : {"proc", "dev", "sys", "tmp"})
         EG_TRY_VOID(make_directories(folder / name));
-    return ok_status();
+    std::string library_path;
+    for (const std::string& one : library_folders)
+        library_path += (library_path.empty() ? "" : ":") + one;
+    return library_path;
 }
 
 }  // namespace egpu::doctor
