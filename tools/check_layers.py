@@ -18,7 +18,7 @@ ALLOWED = {
     "scheduler": {"base", "flags", "core", "http", "k8s", "gpu"},
     "agent": {"base", "flags", "core", "http", "k8s", "gpu", "inject", "kubelet"},
     "cli": {"base", "flags", "core", "http", "k8s", "gpu", "inject"},
-    "doctor": {"base", "flags", "core", "http", "k8s", "gpu", "inject"},
+    "doctor": {"base", "flags", "core", "http", "k8s", "gpu", "inject", "cli"},
     "sim": {"base", "flags", "core", "http", "k8s", "gpu", "kubelet", "scheduler", "agent", "testing"},
     "testing": {"base", "core", "http", "k8s", "gpu", "inject", "kubelet"},
     "guard": set(),

@@ -1,5 +1,6 @@
 #include "agent/allocator.h"
 
+#include <algorithm>
 #include <chrono>
 #include <random>
 
@@ -101,7 +102,7 @@ void Allocator::set_inventory(const gpu::Inventory& inventory) {
     }
     // Before the kubelet learns of the cards. A card's answer needs its nodes, its name in the CDI
     // specification; what fails is tried again before each container start.
-    static_cast<void>(ensure_artefacts());
+    static_cast<void>(ensure_artefacts({}));
     {
         const std::lock_guard lock(mutex_);
         // Until the driver was seen working once, the cards of the last run are all there is to go
@@ -160,7 +161,7 @@ Result<kubelet::AllocateResponse> Allocator::allocate(
 
     // Before the answer is made, which may follow what is there now. An error here would end the
     // pod; PreStartContainer reports it in a way that the kubelet retries.
-    static_cast<void>(ensure_artefacts());
+    static_cast<void>(ensure_artefacts({}));
     Snapshot snapshot;
     Record record;
     inject::ContainerEdits edits;
@@ -270,15 +271,20 @@ void Allocator::commit(Snapshot snapshot) {
     if (hooks_.changed) hooks_.changed();
 }
 
-Status Allocator::ensure_artefacts() {
+Status Allocator::ensure_artefacts(std::span<const std::string> starting) {
     std::vector<inject::GivenCard> cards;
+    std::vector<inject::GivenCard> needed;
     {
         const std::lock_guard lock(mutex_);
         for (const gpu::CardInfo& info : inventory_.cards) {
-            if (info.card.healthy) cards.push_back(given(info));
+            if (!info.card.healthy) continue;
+            cards.push_back(given(info));
+            if (std::find(starting.begin(), starting.end(), info.card.uuid) != starting.end()) {
+                needed.push_back(cards.back());
+            }
         }
     }
-    const Status ensured = injector_->ensure(cards);
+    const Status ensured = injector_->ensure(cards, needed);
     const std::string error = ensured ? "" : ensured.error().message;
     const std::lock_guard lock(mutex_);
     if (error != ensure_error_ && !error.empty()) {

@@ -76,8 +76,9 @@ class Allocator {
     std::vector<core::Card> cards() const;
     gpu::Inventory inventory() const;
 
-    // Makes on the node what answers name (inject::Injector::ensure). A failure is logged once.
-    Status ensure_artefacts();
+    // Makes on the node what answers name (inject::Injector::ensure). The error is of the cards
+    // `starting` (UUIDs), whose container is about to start; it is logged once.
+    Status ensure_artefacts(std::span<const std::string> starting);
     // The strategy in effect, and why.
     std::string injection() const;
     std::string injection_reason() const;

@@ -228,7 +228,13 @@ Status DevicePlugins::pre_start(Resource resource, const std::vector<std::string
     bool known = false;
     EG_TRY_VOID(check_record(resource, ids, known));
     // What the answer names may be gone: /run is emptied by a reboot, the driver was replaced.
-    if (const Status ensured = allocator_.ensure_artefacts(); !ensured) {
+    std::vector<std::string> cards;
+    allocator_.look([&](const NodeLedger& ledger) {
+        for (const Record* record : ledger.with_ids(resource, ids)) {
+            for (const core::CardShare& share : record->cards) cards.push_back(share.uuid);
+        }
+    });
+    if (const Status ensured = allocator_.ensure_artefacts(cards); !ensured) {
         return Error{ErrorCode::kUnavailable, "edge-gpu agent: " + ensured.error().message};
     }
     if (known) return ok_status();

@@ -191,7 +191,8 @@ Status NvidiaOptions::apply_paths(Options& options) const {
 }
 
 Status NvidiaOptions::apply_strategies(Options& options) const {
-    options.inject.device_list_strategy = flags::split_list(value("device-list-strategy", "envvar"));
+    options.inject.device_list_strategy =
+        flags::split_list(value("device-list-strategy", "envvar"));
     options.inject.device_id_strategy = value("device-id-strategy", "uuid");
     EG_TRY(options.inject.pass_device_specs, boolean("pass-device-specs", false));
     options.inject.cdi_annotation_prefix = value("cdi-annotation-prefix", "cdi.k8s.io/");

@@ -78,6 +78,7 @@ Options AgentRig::options(bool with_api) const {
     options.inject.strategy = "nvidia";
     options.inject.driver_files_dir = options.state_dir / "driver";
     options.listen = "127.0.0.1:0";
+    if (adjust) adjust(options);
     return options;
 }
 

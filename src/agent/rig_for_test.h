@@ -81,6 +81,7 @@ class AgentRig {
     void write_gpus();
     Options options(bool with_api = true) const;
     AgentTiming timing;
+    std::function<void(Options&)> adjust;  // of each agent that is started
     const std::filesystem::path& folder() const { return folder_; }
 
   private:

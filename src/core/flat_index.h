@@ -53,7 +53,7 @@ class FlatIndex {
     }
 
     void insert(std::uint32_t hash, std::uint32_t slot) {
-        if ((size_ + 1) * 3 > entries_.size() * 2) grow();
+        if ((size_ + 1) * 2 > entries_.size()) grow();
         place(hash, slot);
         ++size_;
     }

@@ -31,7 +31,8 @@ Ledger::Ledger(LedgerOptions options)
 
 std::optional<NodeId> Ledger::find_node(std::string_view name) const {
     const NodeId id = node_index_.find(FlatIndex::hash(name), [&](NodeId slot) {
-        return nodes_[slot].name == name;
+        const std::string_view known = names_[slot].view();
+        return known.empty() ? nodes_[slot].name == name : known == name;
     });
     if (id == FlatIndex::kNone) return std::nullopt;
     return id;
@@ -44,11 +45,13 @@ NodeId Ledger::node_slot(std::string_view name) {
         id = static_cast<NodeId>(nodes_.size());
         nodes_.emplace_back();
         summaries_.emplace_back();
+        names_.emplace_back();
     } else {
         id = free_nodes_.back();
         free_nodes_.pop_back();
     }
     nodes_[id].name = name;
+    names_[id].assign(name);
     nodes_[id].key = stable_key(name);
     nodes_[id].used = true;
     node_index_.insert(FlatIndex::hash(name), id);

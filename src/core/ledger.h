@@ -163,6 +163,7 @@ class Ledger {
     StringPool strings_;  // UUIDs, models, container names
     std::vector<NodeRecord> nodes_;
     std::vector<NodeSummary> summaries_;  // beside nodes_
+    std::vector<NodeName> names_;         // beside nodes_
     std::vector<NodeId> free_nodes_;
     FlatIndex node_index_;
     std::deque<PodRecord> pods_;

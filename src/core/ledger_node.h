@@ -2,11 +2,13 @@
 // there are 40,000 cards and 100,000 pods.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -94,6 +96,22 @@ struct NodeRecord {
     std::vector<PodSlot> pods;  // sorted by UID
     NodeUsage usage;
 };
+
+// A node's name in one cache line, for thousands are looked up at once. "" when it is longer, which
+// hardly any is: the record has it.
+class alignas(64) NodeName {
+  public:
+    void assign(std::string_view name) {
+        size_ = name.size() <= text_.size() ? static_cast<std::uint8_t>(name.size()) : 0;
+        std::copy_n(name.begin(), size_, text_.begin());
+    }
+    std::string_view view() const { return {text_.data(), size_}; }
+
+  private:
+    std::uint8_t size_ = 0;
+    std::array<char, 63> text_{};
+};
+static_assert(sizeof(NodeName) == 64);
 
 // Enough of a node to answer for one container without looking at its cards. One cache line.
 struct alignas(64) NodeSummary {

@@ -338,6 +338,33 @@ TEST_F(LedgerTest, ShowsWhoHoldsWhat) {
     EXPECT_FALSE(ledger.node("x").has_value());
 }
 
+// Names of every length the API server allows, many with the same beginning, added and removed.
+TEST_F(LedgerTest, NodesAreFoundByTheirWholeName) {
+    const auto name = [](std::size_t length, char last) {
+        return std::string(length - 1, 'n') + last;
+    };
+    for (int round = 0; round < 2; ++round) {
+        for (std::size_t length = 1; length <= 253; ++length) {
+            ledger.upsert_node(name(length, 'a'), t4s(1));
+            ledger.upsert_node(name(length, 'b'), t4s(1));
+        }
+        for (std::size_t length = 1; length <= 253; ++length) {
+            const auto a = ledger.find_node(name(length, 'a'));
+            const auto b = ledger.find_node(name(length, 'b'));
+            ASSERT_TRUE(a && b && a != b) << length;
+            EXPECT_EQ(ledger.find_node(name(length, 'c')), std::nullopt);
+            EXPECT_EQ(ledger.find_node(name(length, 'a') + "a"), std::nullopt);
+        }
+        EXPECT_EQ(ledger.find_node(""), std::nullopt);
+        for (std::size_t length = 253; length > 0; --length) {
+            EXPECT_TRUE(ledger.remove_node(name(length, 'a')));
+            EXPECT_EQ(ledger.find_node(name(length, 'a')), std::nullopt);
+            EXPECT_TRUE(ledger.find_node(name(length, 'b')));
+        }
+        EXPECT_THAT(ledger.check_invariants(), IsEmpty());
+    }
+}
+
 TEST_F(LedgerTest, StrangeInputIsIgnored) {
     ledger.upsert_pod(bound("", "n", share(10)));
     ledger.upsert_pod(bound("a", "", share(10)));

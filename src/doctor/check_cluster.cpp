@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "cli/check_config.h"
 #include "doctor/check.h"
-#include "doctor/config_text.h"
-#include "doctor/scheduler_config.h"
 
 namespace egpu::doctor {
 namespace {
@@ -157,11 +156,24 @@ void check_extender(const CheckContext& context, Findings& out) {
             "path";
         return;
     }
-    for (const ExtenderFault& fault : extender_faults(*text)) {
-        Finding& finding = fault.fatal ? out.error(fault.id, path, fault.found)
-                                       : out.warning(fault.id, path, fault.found);
-        finding.meaning = fault.meaning;
-        finding.fix = fault.fix + "\nthen restart kube-scheduler";
+    cli::CheckOptions options;
+    if (context.node.kubelet.version) options.minor = context.node.kubelet.version->minor;
+    const auto checked = cli::check_config(*text, options);
+    if (!checked) {
+        Finding& finding = out.error("extender-config-broken", path, checked.error().message);
+        finding.meaning = "kube-scheduler does not start with this file";
+        finding.fix = "edge-gpu scheduler-config prints one that works";
+        return;
+    }
+    for (const cli::Finding& fault : checked->findings.all()) {
+        const std::string id = "extender-" + fault.code;
+        const std::string found =
+            fault.path + (fault.line > 0 ? " (line " + std::to_string(fault.line) + ")" : "");
+        const bool fatal = fault.severity == cli::Severity::kError;
+        Finding& finding = fatal ? out.error(id, path, found) : out.warning(id, path, found);
+        finding.meaning = fault.message;
+        finding.fix =
+            fault.fix + "\nthen restart kube-scheduler; edge-gpu scheduler-config --check " + path;
     }
     if (out.empty()) out.ok("extender", path, "asks edge-gpu's extender");
 }

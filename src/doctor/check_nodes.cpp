@@ -1,6 +1,7 @@
 // Device numbers, device nodes and the links systemd needs.
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 
 #include "doctor/check.h"
 #include "doctor/proc_tables.h"
@@ -53,10 +54,12 @@ void append(std::string& list, const std::string& item) {
     list += (list.empty() ? "" : ", ") + item;
 }
 
-// The mode the driver itself gives nodes: DeviceFileMode, in decimal.
-unsigned driver_mode(const FileView& files) {
+// The mode the driver itself gives nodes (DeviceFileMode, in decimal); nullopt when it leaves them
+// to somebody else (ModifyDeviceFiles: 0), whose mode may be meant.
+std::optional<unsigned> driver_mode(const FileView& files) {
     const auto params = files.read("/proc/driver/nvidia/params", 64U << 10);
     if (!params) return kDefaultMode;
+    if (table_value(*params, "ModifyDeviceFiles") == "0") return std::nullopt;
     unsigned mode = 0;
     const std::string text = table_value(*params, "DeviceFileMode");
     return std::sscanf(text.c_str(), "%u", &mode) == 1 && mode != 0 ? mode : kDefaultMode;
@@ -100,7 +103,8 @@ void check_device_nodes(const CheckContext& context, Findings& out) {
     if (context.node.gpus.empty()) return out.skip("not on this kind of machine");
     const FileView& files = *context.facts.files;
     std::string missing, optional, wrong, wrong_mode;
-    const unsigned mode = driver_mode(files);
+    const std::optional<unsigned> driver = driver_mode(files);
+    const unsigned mode = driver.value_or(kDefaultMode);
     int good = 0;
     for (const Wanted& node : wanted_nodes(context)) {
         const auto info = files.look(node.path);
@@ -118,7 +122,7 @@ void check_device_nodes(const CheckContext& context, Findings& out) {
                                                    : " is no device") +
                     " instead of " + number(node.major, node.minor)
             );
-        } else if ((info->mode & 0666U) != (mode & 0666U)) {
+        } else if (driver && (info->mode & 0666U) != (mode & 0666U)) {
             append(
                 wrong_mode, node.path + " is " + octal(info->mode) + " instead of " + octal(mode)
             );

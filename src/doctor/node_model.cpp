@@ -62,6 +62,8 @@ void read_platform(const FileView& files, NodeModel& node) {
             if (!name.empty()) node.modules.emplace_back(name);
             rest.remove_prefix(std::min(end + 1, rest.size()));
         }
+    } else if (auto names = files.list("/sys/module")) {
+        node.modules = std::move(*names);  // a kernel that loads none: all are built in
     }
     node.loaded_version = gpu::loaded_module_version(files);
 }
@@ -174,6 +176,7 @@ RuntimeKind runtime_of(const Facts& facts, const Kubelet& kubelet) {
     if (find_process(facts, "crio") != nullptr) return RuntimeKind::kCrio;
     if (find_process(facts, "dockerd") != nullptr) return RuntimeKind::kDocker;
     if (find_process(facts, "containerd") != nullptr) return RuntimeKind::kContainerd;
+    if (!kubelet.expected) return RuntimeKind::kNone;
     if (facts.files->exists("/etc/containerd/config.toml")) return RuntimeKind::kContainerd;
     if (facts.files->exists("/etc/docker/daemon.json")) return RuntimeKind::kDocker;
     if (facts.files->exists("/etc/crio/crio.conf")) return RuntimeKind::kCrio;

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "doctor/proc_tables.h"
-#include "doctor/scheduler_config.h"
 
 namespace egpu::doctor {
 namespace {
@@ -69,27 +68,6 @@ TEST(KernelGpus, come_from_the_drivers_tables) {
     EXPECT_EQ(gpus[0].model, "Tesla T4");
     EXPECT_EQ(gpus[0].minor, 3);
     EXPECT_FALSE(gpus[1].minor);
-}
-
-TEST(ExtenderFaults, are_found_in_all_formats) {
-    const auto ids = [](std::string_view text) {
-        std::string out;
-        for (const ExtenderFault& fault : extender_faults(text)) out += fault.id + " ";
-        return out;
-    };
-    const std::string good =
-        R"({"kind":"Policy","apiVersion":"v1","extenders":[{"urlPrefix":"http://x/scheduler",
-        "filterVerb":"filter","prioritizeVerb":"priorities","bindVerb":"bind","weight":1,"nodeCacheCapable":true,
-        "managedResources":[{"name":"nano-gpu/gpu-percent"},{"name":"nvidia.com/gpu"}]}]})";
-    EXPECT_EQ(ids(good), "");
-    EXPECT_EQ(ids("kind: KubeSchedulerConfiguration"), "extender-not-configured ");
-    EXPECT_EQ(ids("a: [b"), "extender-config-broken ");
-    EXPECT_EQ(
-        ids("extenders:\n- {filterVerb: filter, prioritizeVerb: p, ignorable: true, "
-            "managedResources: [{name: nano-gpu/gpu-percent}]}"),
-        "extender-verbs extender-ignorable extender-weight extender-node-cache "
-        "extender-whole-unmanaged "
-    );
 }
 
 }  // namespace

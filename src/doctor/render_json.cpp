@@ -6,14 +6,22 @@ namespace {
 
 constexpr int kSchemaVersion = 1;
 
+// Texts come from files and programs: bytes that are not UTF-8 must not get into the document.
+json::value clean(std::string_view text) {
+    std::string quoted;
+    json::append_quoted(quoted, text);
+    auto parsed = json::parse(quoted);
+    return parsed ? std::move(*parsed) : json::value("");
+}
+
 json::value finding_json(const Finding& finding) {
     json::object out;
     out["id"] = finding.id;
     out["severity"] = to_string(finding.severity);
-    out["lookedAt"] = finding.looked_at;
-    out["found"] = finding.found;
-    out["meaning"] = finding.meaning;
-    out["fix"] = finding.fix;
+    out["lookedAt"] = clean(finding.looked_at);
+    out["found"] = clean(finding.found);
+    out["meaning"] = clean(finding.meaning);
+    out["fix"] = clean(finding.fix);
     out["automatic"] = finding.repair.has_value();
     return out;
 }
@@ -37,7 +45,7 @@ json::value render_json(const Report& report) {
     json::object out;
     out["version"] = kSchemaVersion;
     out["edgeGpu"] = kVersion;
-    out["node"] = report.node;
+    out["node"] = clean(report.node);
     out["root"] = report.root;
     out["verdict"] = verdict_word(report);
     out["errors"] = report.count(Severity::kError);

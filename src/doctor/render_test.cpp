@@ -69,6 +69,18 @@ TEST(RenderJson, has_the_documented_fields) {
     EXPECT_TRUE(json::get_bool(finding, {"automatic"}));
 }
 
+TEST(RenderJson, stays_json_whatever_was_found) {
+    Report report;
+    CheckResult check;
+    Findings(check).error("x", "/f", "\xff\xfe \x01\" caf\xc3\xa9");
+    report.checks = {check};
+    const auto parsed = json::parse(json::to_text(render_json(report)));
+    ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+    const json::value& finding =
+        json::get_array(json::get_array(*parsed, {"checks"})->front(), {"findings"})->front();
+    EXPECT_EQ(json::get_string(finding, {"found"}), "\xef\xbf\xbd\xef\xbf\xbd \x01\" caf\xc3\xa9");
+}
+
 TEST(Verdict, is_one_line_for_each_outcome) {
     Report report;
     EXPECT_EQ(verdict(report), "ready: nothing keeps GPU pods from running here");

@@ -172,6 +172,30 @@ TEST(Driver, sles_550_and_ubuntu_580_on_arm) {
     EXPECT_TRUE(unknown->carries_version);
 }
 
+TEST(Driver, in_usr_local_of_a_real_machine) {
+    const Driver driver = driver_of("580.159.04-usr-local");
+    EXPECT_EQ(driver.version, "580.159.04");
+    EXPECT_THAT(driver.notes, IsEmpty());
+    EXPECT_EQ(path_of(driver, "libcuda.so"), "/usr/local/nvidia/lib64/libcuda.so.580.159.04");
+    EXPECT_THAT(
+        names_with(driver, kCompute | kUtility),
+        ElementsAre(
+            "libcuda.so.1",
+            "libcudadebugger.so.1",
+            "libnvidia-allocator.so.1",
+            "libnvidia-cfg.so.1",
+            "libnvidia-gpucomp.so.580.159.04",
+            "libnvidia-ml.so.1",
+            "libnvidia-nvvm.so.4",
+            "libnvidia-opencl.so.1",
+            "libnvidia-pkcs11-openssl3.so.580.159.04",
+            "libnvidia-ptxjitcompiler.so.1"
+        )
+    );
+    EXPECT_EQ(library(driver, "libcuda.so.1", false), nullptr);  // the links in /usr/lib
+    EXPECT_EQ(container_path(driver, "/usr/local/nvidia/bin/nvidia-smi"), "/usr/bin/nvidia-smi");
+}
+
 TEST(Driver, in_a_driver_container) {
     const auto node = tree("550.90.07-driver-container");
     EXPECT_EQ(find_driver(*node).kind, DriverKind::kNone);

@@ -12,6 +12,7 @@
 namespace egpu::inject {
 namespace {
 
+constexpr Duration kLookAgain = Seconds(2);
 constexpr Duration kModuleDeadline = Seconds(10);
 constexpr Duration kModuleRetry = Seconds(60);
 constexpr std::size_t kMostSpec = 16U << 20;
@@ -141,30 +142,46 @@ void Artefacts::say_once(const std::string& note) {
     if (said_.size() < 256 && said_.insert(note).second) log::warn(note);
 }
 
-Status Artefacts::ensure(const Need& need, std::span<const GivenCard> cards) {
+void Artefacts::refresh() {
     const std::lock_guard lock(ensure_mutex_);
+    refresh_locked();
+}
+
+void Artefacts::refresh_locked() {
     const std::string version = gpu::loaded_module_version(host_);
     const auto known = files();
-    const bool same = version == module_version_ && known->driver.usable() &&
-                      std::all_of(known->mounts.begin(), known->mounts.end(), [&](const auto& m) {
-                          return driver_root_.exists(m.path);
-                      });
-    if (!same) {
-        module_version_ = version;
-        look();
+    const auto there = [&](const DriverMount& mount) { return driver_root_.exists(mount.path); };
+    if (version == module_version_) {
+        if (!known->driver.usable() && MonoClock::now() < next_look_) return;
+        if (known->driver.usable() &&
+            std::all_of(known->mounts.begin(), known->mounts.end(), there)) {
+            return;
+        }
     }
+    module_version_ = version;
+    look();
+    next_look_ = MonoClock::now() + kLookAgain;
+}
+
+Status Artefacts::ensure(
+    const Need& need, std::span<const GivenCard> cards, std::span<const GivenCard> starting
+) {
+    const std::lock_guard lock(ensure_mutex_);
+    const bool staged = remembered("staged", need.staged_files);
+    const bool cdi = remembered("cdi", need.cdi_spec);
+    if (!staged && !cdi && !need.nvidia_cdi_spec) return ok_status();
+    refresh_locked();
     for (const std::string& note : files()->driver.notes) say_once("driver: " + note);
-    const Status nodes = ensure_nodes(cards, need.device_nodes);
-    Status staged;
-    if (remembered("staged", need.staged_files)) staged = ensure_staged();
-    Status spec;
-    if (remembered("cdi", need.cdi_spec)) spec = ensure_spec(kCdiKind, false, cards);
-    Status nvidia_spec;
-    if (need.nvidia_cdi_spec) nvidia_spec = ensure_spec(kNvidiaCdiKind, need.by_index, cards);
-    for (const Status& status : {nodes, staged, spec, nvidia_spec}) {
-        if (!status) return status;
-    }
-    return ok_status();
+    Status needed = ensure_nodes(cards, starting);
+    const auto add = [&](const Status& status, bool is_needed) {
+        if (status) return;
+        if (!is_needed) say_once("for older containers: " + status.error().message);
+        if (is_needed && needed) needed = status;
+    };
+    if (staged) add(ensure_staged(), need.staged_files);
+    if (cdi) add(ensure_spec(kCdiKind, false, cards), need.cdi_spec);
+    if (need.nvidia_cdi_spec) add(ensure_spec(kNvidiaCdiKind, need.by_index, cards), true);
+    return needed;
 }
 
 // What was ever named in answers is kept; a file says that it was.
@@ -180,7 +197,9 @@ bool Artefacts::remembered(const char* what, bool needed) const {
     return true;
 }
 
-Status Artefacts::ensure_nodes(std::span<const GivenCard> cards, bool required) {
+Status Artefacts::ensure_nodes(
+    std::span<const GivenCard> cards, std::span<const GivenCard> starting
+) {
     const std::string prefix = files()->dev_root;
     const SubView dev_root(host_, prefix.empty() ? "/" : prefix);
     const std::vector<std::string> wanted = nodes_of(cards);
@@ -210,8 +229,7 @@ Status Artefacts::ensure_nodes(std::span<const GivenCard> cards, bool required) 
     } else if (files()->control_nodes.empty()) {
         look();  // somebody else made them meanwhile
     }
-    if (!required) return ok_status();
-    for (const std::string& node : wanted) {
+    for (const std::string& node : nodes_of(starting)) {
         if (dev_root.exists(node)) continue;
         return Error{
             ErrorCode::kUnavailable,
@@ -222,8 +240,18 @@ Status Artefacts::ensure_nodes(std::span<const GivenCard> cards, bool required) 
     return ok_status();
 }
 
+// What was made of the last driver stays while there is none, or half of one during an upgrade.
+Status Artefacts::check_usable(const gpu::Driver& driver) const {
+    if (driver.usable()) return ok_status();
+    return Error{
+        ErrorCode::kUnavailable,
+        "libcuda.so.1 was not found below the driver root " + options_.driver_root +
+            " (--driver-root)"};
+}
+
 Status Artefacts::ensure_staged() {
     const auto known = files();
+    EG_TRY_VOID(check_usable(known->driver));
     if (known->driver.kind != gpu::DriverKind::kLinux) return ok_status();
     std::map<std::string, std::string> sources;
     for (const DriverMount& mount : known->mounts) {
@@ -257,6 +285,7 @@ Status Artefacts::ensure_spec(
 ) {
     // Without cards (the driver is not up yet) what was written for the last ones stays.
     if (cards.empty()) return ok_status();
+    EG_TRY_VOID(check_usable(files()->driver));
     EG_TRY(const std::string text, spec_text(kind, by_index, cards));
     const std::filesystem::path file = options_.cdi_spec_dir / cdi_file_name(kind);
     const auto now = read_file(file, kMostSpec);

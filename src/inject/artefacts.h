@@ -54,14 +54,18 @@ class Artefacts {
         bool cdi_spec = false;         // of kCdiKind
         bool nvidia_cdi_spec = false;  // of kNvidiaCdiKind
         bool by_index = false;         // names in the latter
-        bool device_nodes = true;      // must exist for an answer to work
     };
 
     explicit Artefacts(InjectOptions options);  // looks at the node
     std::shared_ptr<const NodeFiles> files() const;
     const InjectOptions& options() const { return options_; }
 
-    Status ensure(const Need& need, std::span<const GivenCard> cards);
+    // Looks at the node again where it may have changed: another driver, files that are gone.
+    void refresh();
+    // As Injector::ensure(). What is kept but not needed by this strategy is no error.
+    Status ensure(
+        const Need& need, std::span<const GivenCard> cards, std::span<const GivenCard> starting
+    );
     // The text `ensure` would write.
     Result<std::string> spec_text(
         std::string_view kind, bool by_index, std::span<const GivenCard> cards
@@ -69,7 +73,9 @@ class Artefacts {
 
   private:
     void look();
-    Status ensure_nodes(std::span<const GivenCard> cards, bool required);
+    void refresh_locked();
+    Status ensure_nodes(std::span<const GivenCard> cards, std::span<const GivenCard> starting);
+    Status check_usable(const gpu::Driver& driver) const;
     Status ensure_staged();
     Status ensure_spec(std::string_view kind, bool by_index, std::span<const GivenCard> cards);
     bool remembered(const char* what, bool needed) const;
@@ -81,6 +87,7 @@ class Artefacts {
 
     std::mutex ensure_mutex_;  // one at a time; held during I/O
     std::string module_version_;
+    TimePoint next_look_{};  // for a driver that is not there yet
     TimePoint next_module_load_{};
     std::set<std::string> said_;
 

@@ -14,10 +14,10 @@ class DirectInjector : public Injector {
 
     std::string_view name() const override { return "direct"; }
     std::string why() const override { return why_; }
-    Status ensure(std::span<const GivenCard> cards) override {
+    Status ensure(std::span<const GivenCard> cards, std::span<const GivenCard> starting) override {
         Artefacts::Need need;
         need.staged_files = true;
-        return artefacts_->ensure(need, cards);
+        return artefacts_->ensure(need, cards, starting);
     }
     Result<ContainerEdits> edits(std::span<const GivenCard> cards, std::string_view token)
         const override;

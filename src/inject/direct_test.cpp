@@ -131,6 +131,20 @@ TEST_F(Direct, what_was_removed_is_made_again_also_by_a_new_process_with_another
     expect_paths(*old);
 }
 
+TEST_F(Direct, files_of_the_last_driver_stay_while_an_upgrade_is_half_done) {
+    const auto direct = injector();
+    ASSERT_TRUE(direct->ensure(std::vector{kCard}).ok());
+    const auto old = direct->edits(std::vector{kCard}, "t");
+    remove("/usr/lib64/libcuda.so.535.161.08");
+    const Status ensured = direct->ensure(std::vector{kCard});
+    ASSERT_FALSE(ensured.ok());
+    EXPECT_THAT(ensured.error().message, HasSubstr("libcuda.so.1"));
+    expect_paths(*old);
+    // Another strategy is not held up by that.
+    EXPECT_TRUE((*make_injector(options("nvidia")))->ensure(std::vector{kCard}).ok());
+    expect_paths(*old);
+}
+
 TEST_F(Direct, a_second_look_writes_nothing) {
     const auto direct = injector();
     ASSERT_TRUE(direct->ensure(std::vector{kCard}).ok());
@@ -145,6 +159,8 @@ TEST_F(Direct, a_missing_node_is_named) {
     const Status ensured = direct->ensure(std::vector{kCard, kOther});
     ASSERT_FALSE(ensured.ok());
     EXPECT_THAT(ensured.error().message, HasSubstr("/dev/nvidia1 is missing"));
+    // It is of no concern to containers on other cards.
+    EXPECT_TRUE(direct->ensure(std::vector{kCard, kOther}, std::vector{kCard}).ok());
 }
 
 TEST_F(Direct, missing_nodes_are_made_by_the_kernels_table) {

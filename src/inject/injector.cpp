@@ -44,13 +44,11 @@ class AutoInjector : public Injector {
         const override {
         return current()->edits(cards, token);
     }
-    Status ensure(std::span<const GivenCard> cards) override {
-        const Status first = current()->ensure(cards);
-        const auto before = current();
+    Status ensure(std::span<const GivenCard> cards, std::span<const GivenCard> starting) override {
+        artefacts_->refresh();
         Choice choice = choose(*artefacts_);
-        if (choice.strategy == before->name()) return first;
-        take(std::move(choice));
-        return current()->ensure(cards);
+        if (choice.strategy != current()->name()) take(std::move(choice));
+        return current()->ensure(cards, starting);
     }
 
   private:

@@ -73,8 +73,12 @@ class Injector {
     virtual Result<ContainerEdits> edits(std::span<const GivenCard> cards, std::string_view token)
         const = 0;
     // Makes what answers name, where it is missing or out of date: device nodes, staged driver
-    // files, CDI specifications. I/O; milliseconds when all is there. `cards`: all of the node.
-    virtual Status ensure(std::span<const GivenCard> cards) = 0;
+    // files, CDI specifications. I/O; milliseconds when all is there. `cards`: all of the node;
+    // `starting`: those whose containers must find their nodes now, else an error says why not.
+    virtual Status ensure(
+        std::span<const GivenCard> cards, std::span<const GivenCard> starting
+    ) = 0;
+    Status ensure(std::span<const GivenCard> cards) { return ensure(cards, cards); }
     // Why this strategy, one sentence.
     virtual std::string why() const = 0;
 };

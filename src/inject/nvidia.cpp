@@ -39,13 +39,13 @@ class NvidiaInjector : public Injector {
 
     std::string_view name() const override { return "nvidia"; }
     std::string why() const override { return why_; }
-    Status ensure(std::span<const GivenCard> cards) override {
+    Status ensure(std::span<const GivenCard> cards, std::span<const GivenCard> starting) override {
         Artefacts::Need need;
         need.nvidia_cdi_spec = settings_.cdi();
         need.by_index = settings_.by_index;
         // Without CDI the nodes are NVIDIA's runtime's affair, or the administrator's.
-        need.device_nodes = settings_.cdi();
-        return artefacts_->ensure(need, cards);
+        if (!settings_.cdi()) starting = {};
+        return artefacts_->ensure(need, cards, starting);
     }
     Result<ContainerEdits> edits(std::span<const GivenCard> cards, std::string_view token)
         const override;

@@ -29,13 +29,14 @@ std::string node_name(int i) {
 }
 
 std::string node_text(int i, std::size_t size) {
-    std::string node = R"({"metadata":{"name":")" + node_name(i) +
-                       R"(","labels":{"kubernetes.io/arch":"amd64"}},"status":{"images":[)";
+    std::string node =
+        R"({"metadata":{"name":")" + node_name(i) +
+        R"(","labels":{"kubernetes.io/arch":"amd64"},"annotations":{"note":"\u003ca\u003e"}},"status":{"images":[)";
     for (int image = 0; node.size() + 200 < size; ++image) {
         if (image > 0) node += ",";
         node +=
             R"({"names":["registry.example/team/image-)" + std::to_string(image) +
-            R"(@sha256:6f2d0c8d4ed2b8ef7f6a\/x","registry.example/team/image:v1"],"sizeBytes":123456789})";
+            R"(@sha256:6f2d0c8d4ed2b8ef7f6a0c1d","registry.example/team/image:v1"],"sizeBytes":123456789})";
     }
     return node + R"(],"allocatable":{"nano-gpu/gpu-percent":"800","nvidia.com/gpu":"8"}}})";
 }

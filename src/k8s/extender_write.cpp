@@ -162,21 +162,39 @@ std::string write_filter_error(std::string_view error) {
 
 std::string write_priorities(const ExtenderArgs& args, std::span<const int> scores) {
     EG_CHECK(scores.size() == args.nodes.size());
-    static const auto kEnds = [] {
-        std::array<std::string, 11> ends;
-        for (std::size_t i = 0; i < ends.size(); ++i) {
-            ends[i] = R"(,"Score":)" + std::to_string(i) + "},";
+    static constexpr std::string_view kHost = R"({"Host":)";
+    static const std::array<std::string, 11> kScores = [] {
+        std::array<std::string, 11> texts;
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            texts[i] = R"(,"Score":)" + std::to_string(i) + "},";
         }
-        return ends;
+        return texts;
     }();
-    std::string out;
-    out.reserve(2 + scores.size() * 56);
-    out.push_back('[');
-    for (std::size_t i = 0; i < scores.size(); ++i) {
-        EG_CHECK(scores[i] >= 0 && scores[i] < static_cast<int>(kEnds.size()));
-        out += R"({"Host":)";
-        append_name(out, args.nodes, i);
-        out += kEnds[static_cast<std::size_t>(scores[i])];
+    const auto score_of = [&](std::size_t i) -> std::string_view {
+        EG_CHECK(scores[i] >= 0 && scores[i] <= 10);
+        return kScores[static_cast<std::size_t>(scores[i])];
+    };
+    std::string out = "[";
+    if (args.nodes.all_plain()) {  // a few bytes at a time: appending would cost more than copying
+        const std::size_t most = kHost.size() + kScores.back().size();
+        out.resize(1 + args.nodes.written_size() + scores.size() * most);
+        char* to = out.data() + 1;
+        const auto put = [&to](std::string_view text) {
+            std::memcpy(to, text.data(), text.size());
+            to += text.size();
+        };
+        for (std::size_t i = 0; i < scores.size(); ++i) {
+            put(kHost);
+            put(args.nodes.written(i));
+            put(score_of(i));
+        }
+        out.resize(static_cast<std::size_t>(to - out.data()));
+    } else {
+        for (std::size_t i = 0; i < scores.size(); ++i) {
+            out += kHost;
+            append_name(out, args.nodes, i);
+            out += score_of(i);
+        }
     }
     if (!scores.empty()) out.pop_back();
     out.push_back(']');

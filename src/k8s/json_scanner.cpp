@@ -57,6 +57,23 @@ int code_unit(const char* digits) {
     return unit;
 }
 
+// What may follow a backslash, besides u.
+bool is_simple_escape(char c) {
+    switch (c) {
+        case '"':
+        case '\\':
+        case '/':
+        case 'b':
+        case 'f':
+        case 'n':
+        case 'r':
+        case 't':
+            return true;
+        default:
+            return false;
+    }
+}
+
 std::size_t utf8_length_of(unsigned char lead) {
     return lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
 }
@@ -65,6 +82,7 @@ std::size_t utf8_length_of(unsigned char lead) {
 
 JsonScanner::Token JsonScanner::next(const char*& at, const char* end) {
     while (skip_to_ >= 0) {
+        skip_plain(at, end);
         switch (const Token token = step<true>(at, end)) {
             case Token::kMore:
             case Token::kBad:
@@ -80,6 +98,81 @@ JsonScanner::Token JsonScanner::next(const char*& at, const char* end) {
         }
     }
     return step<false>(at, end);
+}
+
+void JsonScanner::skip_plain(const char*& at, const char* end) {
+    if (inside_) return;
+    const char* p = at;
+    Expect expect = expect_;
+    int depth = depth_;
+    std::uint64_t objects = objects_;
+    // Passes a string of ASCII and its closing quote; false: it is not one, or not whole.
+    const auto string = [&end](const char*& from) {
+        const char* close = pass_plain(from + 1, end);
+        while (end - close >= 2 && *close == '\\' && is_simple_escape(close[1])) {
+            close = pass_plain(close + 2, end);
+        }
+        if (close == end || *close != '"') return false;
+        from = close + 1;
+        return true;
+    };
+    for (bool on = true; on && p != end;) {
+        const char c = *p;
+        switch (expect) {
+            case Expect::kNext:
+                if (c == ',') {
+                    expect = (objects & 1) != 0 ? Expect::kKey : Expect::kValue;
+                    ++p;
+                } else if (c == ((objects & 1) != 0 ? '}' : ']') && depth - 1 > skip_to_) {
+                    --depth;
+                    objects >>= 1;
+                    ++p;
+                } else {
+                    on = false;
+                }
+                break;
+            case Expect::kKey:
+            case Expect::kFirstKey: {
+                const char* colon = p;
+                on = c == '"' && string(colon) && colon != end && *colon == ':';
+                if (!on) break;
+                p = colon + 1;
+                expect = Expect::kValue;
+                break;
+            }
+            case Expect::kValue:
+            case Expect::kFirstValue:
+                if (c == '{' || c == '[') {
+                    on = depth < kMaxDepth;
+                    if (!on) break;
+                    ++depth;
+                    objects = objects << 1 | (c == '{' ? 1 : 0);
+                    expect = c == '{' ? Expect::kFirstKey : Expect::kFirstValue;
+                    ++p;
+                } else if (depth == skip_to_) {
+                    on = false;
+                } else if (c == '"') {
+                    on = string(p);
+                    if (on) expect = Expect::kNext;
+                } else if (c >= '1' && c <= '9') {
+                    const char* to = p + 1;
+                    while (to != end && is_digit(*to)) ++to;
+                    on = to != end && !in_number(*to) && to - p < 20;
+                    if (!on) break;
+                    p = to;
+                    expect = Expect::kNext;
+                } else {
+                    on = false;
+                }
+                break;
+            default:
+                on = false;
+        }
+    }
+    at = p;
+    expect_ = expect;
+    depth_ = depth;
+    objects_ = objects;
 }
 
 template <bool kSkipping>
@@ -176,7 +269,7 @@ JsonScanner::Passed JsonScanner::pass_string(const char*& at, const char* end) {
 JsonScanner::Passed JsonScanner::pass_escape(const char*& at, const char* end) {
     if (end - at < 2) return Passed::kPart;
     if (at[1] != 'u') {
-        if (std::string_view("\"\\/bfnrt").find(at[1]) == std::string_view::npos) {
+        if (!is_simple_escape(at[1])) {
             bad("an unknown escape in a string");
             return Passed::kBad;
         }

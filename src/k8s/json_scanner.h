@@ -70,6 +70,9 @@ class JsonScanner {
     };
     enum class Passed : std::uint8_t { kWhole, kPart, kBad };
 
+    // The quick way through what is skipped, as far as it is plain and tightly written; stops
+    // before the end of it, and before whatever step() is to look at.
+    void skip_plain(const char*& at, const char* end);
     template <bool kSkipping>
     Token step(const char*& at, const char* end);
     template <bool kSkipping>

@@ -31,7 +31,9 @@ class NameList {
     void add_run(std::string_view run, const std::vector<std::uint32_t>& sizes) {
         auto end = static_cast<std::uint32_t>(bytes_.size());
         bytes_ += run;
-        for (const std::uint32_t size : sizes) ends_.push_back(end += size);
+        std::size_t i = ends_.size();
+        ends_.resize(i + sizes.size());
+        for (const std::uint32_t size : sizes) ends_[i++] = end += size;
     }
     void clear() {
         bytes_.clear();
@@ -46,6 +48,8 @@ class NameList {
         return {bytes_.data() + begin(first), ends_[last] - 1 - begin(first)};
     }
     std::string_view written(std::size_t i) const { return written(i, i); }
+    // Of all of them, quotes and commas included.
+    std::size_t written_size() const { return bytes_.size(); }
 
   private:
     std::size_t begin(std::size_t i) const { return i == 0 ? 0 : ends_[i - 1]; }

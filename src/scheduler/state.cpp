@@ -144,28 +144,27 @@ FilterOutcome State::filter(const k8s::ExtenderArgs& args, const PodFacts& pod) 
     static auto time = lock_time("filter");
     const Hold hold(mutex_, time);
     const auto held = ledger_.pod(pod.uid);
-    const bool bound = held && !held->reserved;
+    if (held && !held->reserved) {
+        const auto text = intern(outcome, "the pod is bound to node " + held->node);
+        for (std::uint32_t i = 0; i < count; ++i) {
+            if (args.nodes[i] == held->node) {
+                outcome.fitting.push_back(i);
+            } else {
+                outcome.failed.push_back({i, text, true});
+            }
+        }
+        return outcome;
+    }
     core::Query query = ledger_.query(pod.request, pod.uid);
     std::string_view last_reason;
     std::string_view last_text;
+    const auto nodes = find_nodes(args.nodes);
     for (std::uint32_t i = 0; i < count; ++i) {
-        const std::string_view name = args.nodes[i];
-        if (bound) {
-            if (name == held->node) {
-                outcome.fitting.push_back(i);
-            } else {
-                outcome.failed.push_back(
-                    {i, intern(outcome, "the pod is bound to node " + held->node), true}
-                );
-            }
-            continue;
-        }
-        const auto node = ledger_.find_node(name);
-        if (!node) {
+        if (!nodes[i]) {
             outcome.failed.push_back({i, intern(outcome, kNoCards), true});
             continue;
         }
-        const core::Verdict verdict = ledger_.fits(*node, query);
+        const core::Verdict verdict = ledger_.fits(*nodes[i], query);
         if (verdict.fits) {
             outcome.fitting.push_back(i);
         } else {
@@ -185,10 +184,19 @@ std::vector<int> State::scores(const k8s::ExtenderArgs& args, const PodFacts& po
     static auto time = lock_time("priorities");
     const Hold hold(mutex_, time);
     core::Query query = ledger_.query(pod.request, pod.uid);
+    const auto nodes = find_nodes(args.nodes);
     for (std::size_t i = 0; i < scores.size(); ++i) {
-        scores[i] = std::clamp(ledger_.score(args.nodes[i], query), 0, core::kMaxScore);
+        if (!nodes[i]) continue;
+        scores[i] = std::clamp(ledger_.score(*nodes[i], query), 0, core::kMaxScore);
     }
     return scores;
+}
+
+// All names first, then all questions: the processor waits for many look-ups at once.
+std::vector<std::optional<core::NodeId>> State::find_nodes(const k8s::NameList& names) const {
+    std::vector<std::optional<core::NodeId>> nodes(names.size());
+    for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i] = ledger_.find_node(names[i]);
+    return nodes;
 }
 
 bool State::fits_without(

@@ -121,6 +121,7 @@ class State {
     };
     class Hold;  // the lock, timed
 
+    std::vector<std::optional<core::NodeId>> find_nodes(const k8s::NameList& names) const;
     bool buried(std::string_view uid) const;
     void bury(std::string_view uid, TimePoint now);
     void forget(std::string_view uid);

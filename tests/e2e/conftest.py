@@ -8,7 +8,8 @@ import time
 import pytest
 
 from real import cluster as clusters
-from real import product, traces
+from real import deployment, images, product, traces
+from real import layout as at
 from real.lock import Lock
 
 LOCK_TIMEOUT_S = 3600
@@ -56,13 +57,33 @@ def cluster():
 
 @pytest.fixture
 def namespace(cluster, request):
-    """Name of a fresh namespace; it and its pods are gone when the test has ended, and all cards are free again."""
+    """Name of a fresh namespace; when the test has ended it and its pods are gone, all cards are free, and what the test stopped runs again."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:50].strip("-")
     cluster.make_namespace(name)
+    running = [one.name for one in cluster.services.values() if one.running()]
     yield name
+    for one in running:
+        if not cluster.services[one].identity:  # ended by the test, which failed before it could start it again
+            cluster.start(one)
     cluster.remove_namespace(name)
     dead = cluster.crashed()
     assert not dead, "; ".join(cluster.services[one].tail() for one in dead)
+    cluster.wait_node(product.capacity())
+
+
+@pytest.fixture(scope="module")
+def in_pods(cluster):
+    """The host's agent and scheduler give way, the image is imported, and kube-scheduler asks the Service; all back afterwards."""
+    for name in ("edge-gpu-agent", "edge-gpu-scheduler"):
+        cluster.stop(name)
+    images.load(cluster.folders, deployment.archive())
+    cluster.kubectl("label", "--overwrite", "nodes", at.NODE, "edge-gpu.io/gpu=true")
+    deployment.use_service(cluster)
+    yield cluster
+    cluster.use_extender()
+    cluster.kubectl("label", "nodes", at.NODE, "edge-gpu.io/gpu-")
+    for name in ("edge-gpu-scheduler", "edge-gpu-agent"):
+        cluster.start(name)
     cluster.wait_node(product.capacity())
 
 

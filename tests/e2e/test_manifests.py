@@ -13,7 +13,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OVERLAYS = sorted(path.name for path in (ROOT / "deploy/overlays").iterdir() if path.is_dir())
-PRIVILEGED = {"agent-privileged"}
+PRIVILEGED = {"agent", "all", "superedge"}  # their agents only
 VERSION = (ROOT / "VERSION").read_text().strip()
 
 
@@ -85,7 +85,7 @@ AGENT_GRANTS = {
 
 
 def test_the_overlays_are_all_known_here():
-    assert OVERLAYS == ["agent", "agent-privileged", "all", "drop-in", "scheduler", "superedge"]
+    assert OVERLAYS == ["agent", "agent-unprivileged", "all", "drop-in", "scheduler", "superedge"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -138,12 +138,12 @@ def test_every_workload_has_an_account_that_its_roles_are_bound_to(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_nothing_is_privileged_but_the_overlay_of_that_name(overlay):
+def test_nothing_is_privileged_but_agents_without_a_runtime_of_nvidias(overlay):
     for workload in workloads(overlay):
         security = container(workload)["securityContext"]
         assert security["readOnlyRootFilesystem"] is True
         assert not pod_spec(workload).get("hostPID") and not pod_spec(workload).get("hostIPC")
-        if overlay in PRIVILEGED:
+        if overlay in PRIVILEGED and workload["kind"] == "DaemonSet":
             assert security["privileged"] is True
             continue
         assert not security.get("privileged")
@@ -191,7 +191,7 @@ def test_neither_updates_nor_drains_wait_for_the_standby_to_be_ready(overlay):
 
 
 @pytest.mark.parametrize("overlay, name", [
-    ("agent", "edge-gpu-agent"), ("agent-privileged", "edge-gpu-agent"), ("all", "edge-gpu-agent"), ("superedge", "edge-gpu-agent"),
+    ("agent", "edge-gpu-agent"), ("agent-unprivileged", "edge-gpu-agent"), ("all", "edge-gpu-agent"), ("superedge", "edge-gpu-agent"),
     ("drop-in", "nvidia-device-plugin-daemonset")])
 def test_agent(overlay, name):
     daemon_set = one(overlay, "DaemonSet", name)
@@ -202,12 +202,16 @@ def test_agent(overlay, name):
         "/var/lib/kubelet/device-plugins": ("/var/lib/kubelet/device-plugins", True),
         "/var/lib/kubelet/pod-resources": ("/var/lib/kubelet/pod-resources", False),
         "/var/lib/edge-gpu": ("/var/lib/edge-gpu", True),
-        "/usr": ("/driver-root/usr", False),
     }
     if overlay in PRIVILEGED:
-        expected["/dev"] = ("/dev", True)
+        # What answers name is written under the path that it has on the host.
+        expected.update({"/": ("/host", False), "/dev": ("/dev", True), "/var/run/cdi": ("/var/run/cdi", True)})
+        arguments = {"--host-root=/host"}
+    else:
+        expected["/usr"] = ("/driver-root/usr", False)
+        arguments = {"--injection=nvidia", "--driver-root=/driver-root", "--dev-root=/"}
     assert mounts(daemon_set) == expected
-    assert {"--driver-root=/driver-root", "--dev-root=/"} <= set(container(daemon_set)["args"])
+    assert arguments <= set(container(daemon_set)["args"])
     environment = {variable["name"]: variable.get("value") for variable in container(daemon_set)["env"]}
     assert environment["NVIDIA_VISIBLE_DEVICES"] == ("void" if overlay in PRIVILEGED else "all")
     assert "NODE_NAME" in environment
@@ -261,11 +265,11 @@ def test_drop_in_has_the_names_selectors_and_command_lines_of_what_it_replaces()
 def test_drop_in_differs_from_the_base_in_names_only():
     for kind, ours, theirs in (
             ("Deployment", "edge-gpu-scheduler", "nano-gpu-scheduler"), ("DaemonSet", "edge-gpu-agent", "nvidia-device-plugin-daemonset")):
-        base, drop_in = one("all", kind, ours), one("drop-in", kind, theirs)
+        base, drop_in = one("scheduler" if kind == "Deployment" else "agent-unprivileged", kind, ours), one("drop-in", kind, theirs)
         assert pod_spec(base)["securityContext"] == pod_spec(drop_in)["securityContext"]
         for key in ("resources", "livenessProbe", "image"):
             assert container(base)[key] == container(drop_in)[key], key
-    assert container(one("all", "DaemonSet", "edge-gpu-agent"))["args"] == container(
+    assert container(one("agent-unprivileged", "DaemonSet", "edge-gpu-agent"))["args"] == container(
         one("drop-in", "DaemonSet", "nvidia-device-plugin-daemonset"))["args"]
 
 

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 MODULES = pathlib.Path(__file__).resolve().parent.parent
@@ -49,6 +50,8 @@ class Programs:
     version_flags: object = lambda version: [f"-X github.com/containerd/containerd/version.Version={version}"]
     tags: str = ""
     good_enough: object = any_version  # for a folder of PATH
+    packages: tuple = ("tool",)  # what go builds
+    generated: str = ""  # a file that the release was published without; the module has one to put in its place, generated.go
 
     def pinned_version(self):
         """The version that go.mod requires, for example v1.34.9."""
@@ -71,6 +74,22 @@ class Programs:
         folder = pathlib.Path(first).parent if first else None
         return folder if folder and not self.lacking(folder) and self.good_enough(folder) else None
 
+    def complete_sources(self, go, version, folder):
+        """Flags that make go build from a copy of the sources, made in `folder`, which has the file that is missing; none where nothing is missing."""
+        if not self.generated:
+            return []
+        said = subprocess.run([go, "mod", "download", "-json", f"{self.requirement}@{version}"], cwd=self.module, capture_output=True, text=True, timeout=600,
+                              check=False)
+        if said.returncode != 0:
+            raise Missing(f"{self.requirement} {version} cannot be downloaded: {said.stderr.strip() or said.stdout.strip()}")
+        sources = folder / "sources"
+        shutil.copytree(json.loads(said.stdout)["Dir"], sources)
+        subprocess.run(["chmod", "-R", "u+w", sources], check=True, timeout=60)
+        shutil.copyfile(self.module / "generated.go", sources / self.generated)
+        (folder / "go.mod").write_text(f"{(self.module / 'go.mod').read_text()}\nreplace {self.requirement} => {sources}\n")
+        shutil.copyfile(self.module / "go.sum", folder / "go.sum")
+        return [f"-modfile={folder}/go.mod"]
+
     def build(self, version, target):
         """Builds all programs in one go call, so that what they share is compiled once; `target` appears only when complete."""
         go = shutil.which("go")
@@ -86,8 +105,10 @@ class Programs:
         try:
             env = dict(os.environ, CGO_ENABLED="0", GOFLAGS="-mod=readonly -trimpath -buildvcs=false")
             flags = " ".join(["-s", "-w", *self.version_flags(version)])
-            command = [go, "build", "-ldflags", flags, "-tags", self.tags, "-o", f"{partial}/", "tool"]
-            done = subprocess.run(command, cwd=self.module, env=env, timeout=BUILD_DEADLINE_S, check=False, stdin=subprocess.DEVNULL)
+            with tempfile.TemporaryDirectory(prefix="edge-gpu-e2e-build.", dir="/var/tmp") as folder:
+                sources = self.complete_sources(go, version, pathlib.Path(folder))
+                command = [go, "build", *sources, "-ldflags", flags, "-tags", self.tags, "-o", f"{partial}/", *self.packages]
+                done = subprocess.run(command, cwd=self.module, env=env, timeout=BUILD_DEADLINE_S, check=False, stdin=subprocess.DEVNULL)
             if done.returncode != 0:
                 raise Missing(f"building {self.title} {version} in {self.module} failed (go build exit {done.returncode}); without a module "
                               f"proxy, put {', '.join(self.names)} into a folder and name it in {self.variable}")
@@ -121,12 +142,25 @@ KUBERNETES = Programs(
     title="Kubernetes (10 minutes on two idle cores)", module=MODULES / "kube", requirement="k8s.io/kubernetes",
     names=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"),
     variable="EDGE_GPU_KUBE_BIN", version_flags=kubernetes_flags)
+OLD_KUBERNETES = dataclasses.replace(
+    KUBERNETES, module=MODULES / "kube-1.21", generated="pkg/generated/openapi/zz_generated.openapi.go",
+    version_flags=lambda version: [*kubernetes_flags(version), "-checklinkname=0"], good_enough=lambda _: False,
+    packages=tuple(f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES.names))
 CONTAINERD = Programs(
     title="containerd", module=MODULES / "containerd", requirement="github.com/containerd/containerd",
     names=("containerd", "containerd-shim-runc-v2", "ctr"), variable="EDGE_GPU_CONTAINERD_BIN",
     tags="no_btrfs,no_devmapper,no_zfs", good_enough=knows_cdi)
 
 
+def kubernetes():
+    """The pinned release, or with EDGE_GPU_KUBE_VERSION=1.21 the old one."""
+    known = {"": KUBERNETES, "1.21": OLD_KUBERNETES}
+    wanted = os.environ.get("EDGE_GPU_KUBE_VERSION", "")
+    if wanted not in known:
+        raise Missing(f"EDGE_GPU_KUBE_VERSION={wanted} is none of {', '.join(filter(None, known))}; name a folder with other programs in EDGE_GPU_KUBE_BIN")
+    return known[wanted]
+
+
 def locate():
     """Path of each program by name."""
-    return {name: folder / name for programs in (KUBERNETES, CONTAINERD) for folder in [programs.folder()] for name in programs.names}
+    return {name: folder / name for programs in (kubernetes(), CONTAINERD) for folder in [programs.folder()] for name in programs.names}

@@ -70,7 +70,11 @@ class Cluster(Client):
 
     def use_extender(self, **changes):
         """Changes kube-scheduler's extender (keys of its configuration: urlPrefix="…"), no keys for the first state, and restarts it."""
-        (self.folders.conf / "kube-scheduler.json").write_text(self.dialect.scheduler_config(self.folders, changes))
+        self.use_scheduler_config(self.dialect.scheduler_config(self.folders, changes))
+
+    def use_scheduler_config(self, text):
+        """Restarts kube-scheduler with this configuration (JSON or YAML); use_extender() goes back."""
+        (self.folders.conf / "kube-scheduler.json").write_text(text)
         self.restart("kube-scheduler")
 
     # The whole node

@@ -89,3 +89,23 @@ def kill_containers(folders):
             return
         processes.end(left)
     raise RuntimeError("containers keep coming back")
+
+
+class Container:
+    """A container that runs: its ID and its first process."""
+
+    def __init__(self, identifier, process):
+        self.id = identifier
+        self.process = process
+
+
+def running(folders, namespace, pod, name):
+    """The container of that name while it runs, else None. Works without an API server and without a kubelet."""
+    labels = {"io.kubernetes.pod.namespace": namespace, "io.kubernetes.pod.name": pod, "io.kubernetes.container.name": name}
+    found = ctr(folders, "containers", "list", "--quiet", ",".join(f'labels."{key}"=={value}' for key, value in labels.items())).split()
+    for line in ctr(folders, "tasks", "list").splitlines()[1:]:
+        identifier, pid, state = line.split()[:3]
+        process = processes.Identity.of(int(pid)) if identifier in found and state == "RUNNING" else None
+        if process:
+            return Container(identifier, process)
+    return None

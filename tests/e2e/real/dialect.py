@@ -28,6 +28,8 @@ class Dialect:
         self.minor = int(found.group(1))
         self.has_sidecars = self.minor >= 29  # init containers with restartPolicy Always
         self.lists_sidecars = self.minor >= 30  # in pod-resources
+        self.lists_allocatable = self.minor >= 23  # in pod-resources
+        self.fails_early_pods = self.minor >= 25  # that ask for devices and are admitted before their plugin has registered
 
     def kubelet_config(self, folders):
         config = {

@@ -1,5 +1,6 @@
 """What a container really has, seen with kubectl exec."""
 
+import os
 import re
 
 from . import cards
@@ -27,9 +28,14 @@ def cards_with_a_node(client, namespace, pod, container=None):
     return [int(name[len("nvidia"):]) for name in device_nodes(client, namespace, pod, container) if re.fullmatch(r"nvidia\d+", name)]
 
 
+def cards_of_process(pid):
+    """The same of a container's process on this machine; works without an API server."""
+    return sorted(int(name[len("nvidia"):]) for name in os.listdir(f"/proc/{pid}/root/dev") if re.fullmatch(r"nvidia\d+", name))
+
+
 def cards_allowed(client, namespace, pod, container=None):
     """Minor numbers of the cards whose node the container may open, whether there is a node for it or the container makes its own."""
-    script = "; ".join(f"mknod /tmp/card{n} c {cards.NVIDIA_MAJOR} {n}; cat /tmp/card{n} 2>&1; rm /tmp/card{n}" for n in range(cards.COUNT))
+    script = "; ".join(f"mknod /tmp/look{n} c {cards.NVIDIA_MAJOR} {n}; cat /tmp/look{n} 2>&1; rm /tmp/look{n}" for n in range(cards.COUNT))
     _, text = client.exec(namespace, pod, "sh", "-c", script, container=container)
     answers = text.splitlines()
     assert len(answers) == cards.COUNT, text

@@ -21,7 +21,8 @@ CNI_PLUGINS = pathlib.Path("/usr/lib/cni")
 BORROWED = [KUBELET_ROOT, pathlib.Path("/var/lib/cni"), pathlib.Path("/var/log/pods"), pathlib.Path("/var/log/containers"),
             pathlib.Path("/run/containerd"), pathlib.Path("/var/run/cdi"), pathlib.Path("/run/runc"), pathlib.Path("/run/calico"),
             pathlib.Path("/etc/cni"), pathlib.Path("/opt/cni"), pathlib.Path("/usr/libexec/kubernetes"), pathlib.Path("/run/netns"),
-            pathlib.Path("/run/docker"), pathlib.Path("/var/lib/dockershim"), pathlib.Path("/var/lib/containerd"), pathlib.Path("/opt/containerd")]
+            pathlib.Path("/run/docker"), pathlib.Path("/var/lib/dockershim"), pathlib.Path("/var/lib/containerd"), pathlib.Path("/opt/containerd"),
+            pathlib.Path("/var/lib/edge-gpu")]  # of an agent in a pod
 
 
 class Layout:

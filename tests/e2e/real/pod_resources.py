@@ -57,3 +57,17 @@ def device_ids():
             for devices in container.devices:
                 held.setdefault(devices.resource_name, set()).update(devices.device_ids)
     return out
+
+
+def allocatable():
+    """{resource: set of device IDs} that the kubelet may give out at this moment, where it lists them."""
+    messages = _messages("v1")
+    with grpc.insecure_channel(f"unix://{at.KUBELET_ROOT}/pod-resources/kubelet.sock") as channel:
+        call = channel.unary_unary("/v1.PodResourcesLister/GetAllocatableResources",
+                                   request_serializer=messages.AllocatableResourcesRequest.SerializeToString,
+                                   response_deserializer=messages.AllocatableResourcesResponse.FromString)
+        answer = call(messages.AllocatableResourcesRequest(), timeout=DEADLINE_S)
+    out = {}
+    for devices in answer.devices:
+        out.setdefault(devices.resource_name, set()).update(devices.device_ids)
+    return out

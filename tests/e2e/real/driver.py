@@ -1,0 +1,103 @@
+"""A driver root with the simulated libraries under the names that NVIDIA's installer gives them, and an image whose program asks both."""
+
+import platform
+import re
+import shutil
+import subprocess
+
+from . import cards, images, product
+from . import layout as at
+
+VERSION = "535.161.08"  # of the simulated driver
+LIBRARIES = ("libcuda.so", "libnvidia-ml.so")
+IMAGE = f"{at.DOMAIN}/cuda:e2e"
+
+PROGRAM = r"""
+#include <dlfcn.h>
+#include <stdio.h>
+
+static void *call(void *library, const char *name) {
+    void *function = dlsym(library, name);
+    if (!function) printf("no %s\n", name);
+    return function;
+}
+
+static void cuda(void) {
+    void *library = dlopen("libcuda.so.1", RTLD_NOW);
+    if (!library) { printf("cuda: %s\n", dlerror()); return; }
+    int (*init)(unsigned) = call(library, "cuInit");
+    int (*count)(int *) = call(library, "cuDeviceGetCount");
+    int (*get)(int *, int) = call(library, "cuDeviceGet");
+    int (*uuid)(unsigned char *, int) = call(library, "cuDeviceGetUuid");
+    int status = init(0), n = 0, device = 0;
+    if (status || (status = count(&n))) { printf("cuda: error %d\n", status); return; }
+    for (int i = 0; i < n; ++i) {
+        unsigned char u[16];
+        if ((status = get(&device, i)) || (status = uuid(u, device))) { printf("cuda: error %d\n", status); return; }
+        printf("cuda GPU-");
+        for (int b = 0; b < 16; ++b) printf("%02x%s", u[b], b == 3 || b == 5 || b == 7 || b == 9 ? "-" : "");
+        printf("\n");
+    }
+}
+
+static void nvml(void) {
+    void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW);
+    if (!library) { printf("nvml: %s\n", dlerror()); return; }
+    int (*init)(void) = call(library, "nvmlInit_v2");
+    int (*count)(unsigned *) = call(library, "nvmlDeviceGetCount_v2");
+    int (*get)(unsigned, void **) = call(library, "nvmlDeviceGetHandleByIndex_v2");
+    int (*uuid)(void *, char *, unsigned) = call(library, "nvmlDeviceGetUUID");
+    unsigned n = 0;
+    int status = init();
+    if (status || (status = count(&n))) { printf("nvml: error %d\n", status); return; }
+    for (unsigned i = 0; i < n; ++i) {
+        void *device = 0;
+        char text[96];
+        if ((status = get(i, &device)) || (status = uuid(device, text, sizeof text))) { printf("nvml: error %d\n", status); return; }
+        printf("nvml %s\n", text);
+    }
+}
+
+int main(void) {
+    cuda();
+    nvml();
+    return 0;
+}
+"""
+
+
+def make_root(folder):
+    """The driver's files below `folder`, as a driver container or another root would have them."""
+    libraries = folder / "usr" / "lib" / f"{platform.machine()}-linux-gnu"
+    libraries.mkdir(parents=True)
+    for name in LIBRARIES:
+        shutil.copy(product.SIM_NVML.parent / f"{name}.1", libraries / f"{name}.{VERSION}")
+        (libraries / f"{name}.1").symlink_to(f"{name}.{VERSION}")
+    # The simulated libraries take what they say from the file of this name beside them.
+    (libraries / f"libnvidia-simulated-state.so.{VERSION}").write_text(f"profile {cards.PROFILE} {at.NODE}\n")
+    return folder
+
+
+def make_image(folder):
+    """The shell of the test image, the program /bin/cards and the C library; returns its archive."""
+    root = folder / "cuda-root"
+    shutil.copytree(folder / "test-root", root, symlinks=True)
+    (folder / "cards.c").write_text(PROGRAM)
+    subprocess.run(["gcc", "-Os", "-o", str(root / "bin" / "cards"), str(folder / "cards.c")], check=True, timeout=60)
+    for binary in (root / "bin" / "cards", *(product.SIM_NVML.parent / f"{name}.1" for name in LIBRARIES)):
+        said = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=True, timeout=30).stdout
+        for path in re.findall(r"(/\S+) \(0x", said):
+            target = root / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    images.write_archive(folder / "cuda.tar", IMAGE, root, ["/bin/sh"])
+    return folder / "cuda.tar"
+
+
+def seen(client, namespace, pod, container=None):
+    """(UUIDs that CUDA finds, UUIDs that NVML finds) in a container of IMAGE; an error of either is an AssertionError."""
+    status, text = client.exec(namespace, pod, "/bin/cards", container=container)
+    assert status == 0, text
+    lines = text.splitlines()
+    assert all(re.match(r"(cuda|nvml) GPU-", line) for line in lines), text
+    return tuple(sorted(line.split()[1] for line in lines if line.startswith(library)) for library in ("cuda", "nvml"))
