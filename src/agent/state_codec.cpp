@@ -1,8 +1,8 @@
 // The text of the state file.
-#include <charconv>
 #include <set>
 
 #include "agent/state_file.h"
+#include "base/checksum.h"
 #include "base/json.h"
 
 namespace egpu::agent {
@@ -13,19 +13,6 @@ constexpr int kVersion = 1;
 constexpr std::size_t kMaxRecords = 20'000;
 constexpr std::size_t kMaxCards = 1'024;
 constexpr std::size_t kMaxText = 1'024;
-
-// FNV-1a: against torn and bit-flipped files, not against forgers.
-std::string checksum(std::string_view bytes) {
-    std::uint64_t hash = 0xCBF29CE484222325ULL;
-    for (const char c : bytes) {
-        hash ^= static_cast<unsigned char>(c);
-        hash *= 0x100000001B3ULL;
-    }
-    char text[17] = {};
-    const auto [end, error] = std::to_chars(text, text + 16, hash, 16);
-    static_cast<void>(error);
-    return std::string(text, end);
-}
 
 Error corrupt(std::string what) {
     return {ErrorCode::kCorrupt, std::move(what)};

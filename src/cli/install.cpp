@@ -1,63 +1,20 @@
 #include "cli/install.h"
 
-#include <set>
+#include <map>
 #include <utility>
 
-#include "base/files.h"
 #include "base/version.h"
 #include "cli/agent_conf.h"
 #include "cli/agent_unit.h"
 #include "cli/manifest.h"
 #include "cli/node_paths.h"
-#include "cli/shared_libraries.h"
+#include "cli/payload.h"
 #include "k8s/kubeconfig.h"
 
 namespace egpu::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t kLargestFile = 1U << 30;
-
-// A file to be written, read before anything is changed.
-struct Payload {
-    fs::path path;
-    std::string content;
-    unsigned mode;
-};
-
-Result<fs::path> source_binary(const InstallOptions& options) {
-    if (!options.binary.empty()) return options.binary;
-    std::error_code failure;
-    const fs::path self = fs::read_symlink("/proc/self/exe", failure);
-    if (!failure && fs::exists(self, failure)) return self;
-    return Error{
-        ErrorCode::kNotFound, "the running program's file is gone; name one with --binary"};
-}
-
-// The binary and the libraries that go beside it.
-Result<std::vector<Payload>> payload_of(const InstallOptions& options) {
-    EG_TRY(const fs::path source, source_binary(options));
-    EG_TRY(const std::vector<SharedLibrary> libraries, list_libraries(source));
-    std::vector<Payload> out;
-    for (const SharedLibrary& library : libraries) {
-        if (library.file.empty()) {
-            return Error{
-                ErrorCode::kNotFound,
-                source.string() + " needs " + library.name + ", which is not on this machine" +
-                    (is_of_the_system(library.name)
-                         ? "; install its package (Debian 12 or Ubuntu 22.04 and newer have it)"
-                         : "; unpack the whole archive, bin/ and lib/")};
-        }
-        if (is_of_the_system(library.name)) continue;
-        EG_TRY(std::string content, read_file(library.file, kLargestFile));
-        out.push_back({library_folder(options.prefix) / library.name, std::move(content), 0644});
-    }
-    EG_TRY(std::string binary, read_file(source, kLargestFile));
-    // Last: an old binary runs with newer libraries of the same name, not the other way round.
-    out.push_back({binary_path(options.prefix), std::move(binary), 0755});
-    return out;
-}
 
 Result<Manifest> manifest_of(const NodeFiles& files) {
     EG_TRY(const std::optional<std::string> text, files.read(kManifestFile));
@@ -104,28 +61,13 @@ Status check_kubeconfig(const InstallOptions& options, const NodeFiles& files) {
     return config ? ok_status() : Status(config.error().wrap("--kubeconfig"));
 }
 
-std::set<fs::path> unit_links(const std::string& unit) {
-    std::set<fs::path> out;
-    for (const std::string& name : wanted_by(unit))
-        out.insert(fs::path(kUnitFolder) / (name + ".wants") / kUnitName);
-    return out;
-}
-
-// Every library that was carried along must be found where it was put.
-Status check_installed(const InstallOptions& options, const NodeFiles& files) {
-    EG_TRY(const fs::path binary, files.on_disk(binary_path(options.prefix)));
-    EG_TRY(const fs::path folder, files.on_disk(library_folder(options.prefix)));
-    EG_TRY(const std::vector<SharedLibrary> libraries, list_libraries(binary));
-    for (const SharedLibrary& library : libraries) {
-        if (is_of_the_system(library.name)) continue;
-        std::error_code ignored;
-        if (fs::equivalent(library.file.parent_path(), folder, ignored)) continue;
-        return Error{
-            ErrorCode::kInvalid,
-            binary.string() + " does not look for " + library.name + " in " + folder.string() +
-                ": it was not linked for installing; use the edge-gpu of a release"};
+// Link -> target: what enables the unit.
+std::map<fs::path, fs::path> unit_links(const std::string& unit, const fs::path& unit_file) {
+    std::map<fs::path, fs::path> out;
+    for (const std::string& name : wanted_by(unit)) {
+        out[fs::path(kUnitFolder) / (name + ".wants") / kUnitName] = unit_file;
     }
-    return ok_status();
+    return out;
 }
 
 Status start(const Systemd& systemd, const NodeFiles& files, bool changed) {
@@ -149,49 +91,60 @@ Status start(const Systemd& systemd, const NodeFiles& files, bool changed) {
     return ok_status();
 }
 
+// The program of the archive runs from /opt/edge-gpu; people type `edge-gpu`. A file of somebody
+// else stays.
+bool wants_link_in_path(const Payload& payload, const Manifest& before, const NodeFiles& files) {
+    if (!payload.self_contained || binary_path(payload.prefix) == kLinkInPath) return false;
+    return before.files.contains(kLinkInPath) || !files.exists(kLinkInPath);
+}
+
 }  // namespace
 
 Status install(const InstallOptions& options, const Systemd& systemd, const Say& say) {
     NodeFiles files(options.root, options.dry_run, say);
-    EG_TRY(const std::vector<Payload> payload, payload_of(options));
+    EG_TRY(const Payload payload, payload_of(options.binary, options.prefix, files));
     EG_TRY_VOID(check_kubeconfig(options, files));
     EG_TRY(const Manifest before, manifest_of(files));
-    const std::string unit = agent_unit_for(options.prefix);
+    const std::string unit = agent_unit_for(payload.prefix);
     const fs::path unit_file = fs::path(kUnitFolder) / kUnitName;
+    std::map<fs::path, fs::path> links = unit_links(unit, unit_file);
+    if (wants_link_in_path(payload, before, files))
+        links[kLinkInPath] = binary_path(payload.prefix);
 
-    Manifest now{kVersion, unit_links(unit)};
-    now.files.insert(unit_file);
-    for (const Payload& one : payload) now.files.insert(one.path);
-    // An install that is cut off leaves a manifest that names at least what it wrote.
-    Manifest both = now;
-    both.files.insert(before.files.begin(), before.files.end());
+    Manifest now{kVersion, payload.checksum, {unit_file}};
+    for (const PayloadFile& file : payload.files) now.files.insert(file.path);
+    for (const auto& [link, target] : links) now.files.insert(link);
+    // An install that is cut off leaves a manifest that names at least what it wrote, and the old
+    // checksum: the next one restarts the unit.
     NodeFiles silent(options.root, options.dry_run, [](const std::string&) {});
     const auto record = [&](const Manifest& manifest) -> Status {
         const auto written = silent.write(kManifestFile, write_manifest(manifest), 0644);
         return written ? ok_status() : Status(written.error());
     };
-    EG_TRY_VOID(record(both));
+    Manifest both = before;
+    both.files.insert(now.files.begin(), now.files.end());
+    if (both.files != before.files) EG_TRY_VOID(record(both));
 
-    bool changed = false;
+    bool changed = before.checksum != now.checksum;
     const auto note = [&](const Result<bool>& done) -> Status {
         if (!done) return done.error();
         changed = changed || *done;
         return ok_status();
     };
-    for (const Payload& one : payload)
-        EG_TRY_VOID(note(files.write(one.path, one.content, one.mode)));
+    for (const PayloadFile& file : payload.files) {
+        EG_TRY_VOID(note(files.write(file.path, file.content, file.mode)));
+    }
     EG_TRY_VOID(note(write_conf(options, files)));
     EG_TRY_VOID(note(files.write(unit_file, unit, 0644)));
-    for (const fs::path& link : unit_links(unit)) EG_TRY_VOID(note(files.link(link, unit_file)));
+    for (const auto& [link, target] : links) EG_TRY_VOID(note(files.link(link, target)));
     for (const fs::path& file : before.files) {
         if (now.files.contains(file)) continue;
         EG_TRY_VOID(note(files.remove(file)));
-        if (is_own_folder(file.parent_path()))
-            EG_TRY_VOID(files.remove_if_empty(file.parent_path()));
+        EG_TRY_VOID(remove_own_folders(file, files));
     }
-    EG_TRY_VOID(record(now));
-    if (!options.dry_run) EG_TRY_VOID(check_installed(options, files));
-    return start(systemd, files, changed);
+    if (!options.dry_run) EG_TRY_VOID(check_payload(payload, files));
+    EG_TRY_VOID(start(systemd, files, changed));
+    return record(now);
 }
 
 }  // namespace egpu::cli

@@ -14,7 +14,8 @@ namespace egpu::cli {
 
 struct InstallOptions {
     std::filesystem::path root = "/";
-    std::filesystem::path prefix = "/usr/local";
+    std::optional<std::filesystem::path>
+        prefix;                    // /usr/local, or what a self-contained program says
     std::filesystem::path binary;  // "": the running one
     // Set in agent.conf when given; what is there stays otherwise.
     std::optional<std::string> kubeconfig;
@@ -35,10 +36,10 @@ struct UninstallOptions {
 Result<InstallOptions> parse_install_options(const std::vector<std::string>& arguments);
 Result<UninstallOptions> parse_uninstall_options(const std::vector<std::string>& arguments);
 
-// Writes the binary with the libraries that a bare node lacks, the unit, its links and, once,
-// agent.conf; then (re)starts the unit when `systemd` runs and the root is "/". A second run with
-// the same arguments changes nothing; one that was cut off is finished by the next. Libraries of an
-// earlier version that are needed no more are removed.
+// Writes the binary and the libraries it carries along (cli/payload.h), the unit, its links and,
+// once, agent.conf; then starts the unit when `systemd` runs, or restarts it when something
+// changed. A second run with the same arguments changes nothing; one that was cut off is finished
+// by the next. Libraries of an earlier version that are needed no more are removed.
 Status install(const InstallOptions& options, const Systemd& systemd, const Say& say);
 
 // Stops the unit and removes what install wrote. No error when nothing is installed.

@@ -43,7 +43,7 @@ Status check_root(const std::filesystem::path& root) {
 
 Result<InstallOptions> parse_install_options(const std::vector<std::string>& arguments) {
     InstallOptions options;
-    std::string root = "/", prefix = "/usr/local", binary, kubeconfig, node_name, agent_flags;
+    std::string root = "/", prefix, binary, kubeconfig, node_name, agent_flags;
     CLI::App app{
         "Installs the agent on this node as a systemd unit that starts before the kubelet, so that "
         "GPU pods "
@@ -64,7 +64,12 @@ Result<InstallOptions> parse_install_options(const std::vector<std::string>& arg
         "more flags of edge-gpu agent, in one argument; go into agent.conf"
     );
     app.add_option("--binary", binary, "the edge-gpu to install; default: the running one");
-    app.add_option("--prefix", prefix, "where bin/ and lib/ are")->default_str(prefix);
+    app.add_option(
+        "--prefix",
+        prefix,
+        "where bin/ and lib/ are; default: /usr/local, for the program of the archive for nodes "
+        "the place it is made for"
+    );
     app.add_option(
            "--root", root, "install into this folder, an image's root, and leave systemd alone"
     )
@@ -73,10 +78,12 @@ Result<InstallOptions> parse_install_options(const std::vector<std::string>& arg
     EG_TRY(options.help, flags::parse(app, arguments));
     if (!options.help.empty()) return options;
     options.root = root;
-    options.prefix = prefix;
     options.binary = binary;
     EG_TRY_VOID(check_root(options.root));
-    EG_TRY_VOID(check_folder("prefix", options.prefix));
+    if (app.count("--prefix") > 0) {
+        EG_TRY_VOID(check_folder("prefix", prefix));
+        options.prefix = prefix;
+    }
     if (app.count("--kubeconfig") > 0) {
         if (!std::filesystem::path(kubeconfig).is_absolute())
             return bad_value("kubeconfig", kubeconfig, "an absolute path");

@@ -18,7 +18,7 @@ TEST(InstallOptions, Defaults) {
     const auto options = parse_install_options({});
     ASSERT_TRUE(options);
     EXPECT_EQ(options->root, "/");
-    EXPECT_EQ(options->prefix, "/usr/local");
+    EXPECT_FALSE(options->prefix);
     EXPECT_EQ(options->binary, "");
     EXPECT_FALSE(options->kubeconfig);
     EXPECT_FALSE(options->node_name);

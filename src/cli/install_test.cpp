@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/files.h"
 #include "cli/agent_unit.h"
-#include "cli/run_program.h"
 #include "cli/shared_libraries.h"
 
 namespace egpu::cli {
@@ -140,7 +140,7 @@ TEST_F(InstallTest, AFreshNode) {
         ),
         "/etc/systemd/system/edge-gpu-agent.service"
     );
-    const auto ran = run_program({(root_ / "usr/local/bin/edge-gpu").string()}, Seconds(20));
+    const auto ran = run_program({(root_ / "usr/local/bin/edge-gpu").string()}, {});
     ASSERT_TRUE(ran) << ran.error().message;
     EXPECT_EQ(ran->output, "fixture 7\n");
 }
@@ -342,6 +342,61 @@ TEST_F(InstallTest, ABrokenKubeconfigIsRefusedAMissingOneIsNoted) {
     EXPECT_THAT(said_, Contains(HasSubstr("is not there yet")));
     ASSERT_TRUE(write_file_atomically(root_ / "etc/k.conf", "kind: Config\n"));
     EXPECT_THAT(refusal(), HasSubstr("current-context"));
+}
+
+// The archive for nodes at another place than its own, as when an image is made.
+TEST_F(InstallTest, ASelfContainedProgramGoesWhereItIsMadeFor) {
+    constexpr const char* kPatchelf = "/usr/bin/patchelf";
+    if (!fs::exists(kPatchelf)) GTEST_SKIP() << "needs patchelf";
+    const fs::path home = folder_ / "home/edge-gpu";  // what is built into it
+    const fs::path unpacked = folder_ / "unpacked";
+    fs::create_directories(unpacked / "bin");
+    fs::create_directories(unpacked / "lib");
+    const auto loader = loader_of(kFixture);
+    ASSERT_TRUE(loader) << loader.error().message;
+    fs::copy_file(fs::canonical(*loader), unpacked / "lib/loader.so");
+    fs::copy_file(kFixture, unpacked / "bin/edge-gpu");
+    ASSERT_TRUE(write_file_atomically(unpacked / "lib/libother.so.1", "any library", 0644));
+    ChildOptions child;
+    const auto patched = run_program(
+        {kPatchelf,
+         "--set-interpreter",
+         (home / "lib/loader.so").string(),
+         (unpacked / "bin/edge-gpu").string()},
+        child
+    );
+    ASSERT_TRUE(patched);
+    ASSERT_EQ(patched->exit_status, 0) << patched->output;
+
+    options_.binary = unpacked / "bin/edge-gpu";
+    must_install();
+    const fs::path there = root_ / home.relative_path();
+    EXPECT_TRUE(fs::exists(there / "bin/edge-gpu"));
+    EXPECT_EQ(content((home / "lib/libother.so.1").relative_path().string()), "any library");
+    EXPECT_EQ(
+        fs::status(there / "lib/loader.so").permissions() & fs::perms::owner_exec,
+        fs::perms::owner_exec
+    );
+    EXPECT_EQ(fs::read_symlink(root_ / "usr/local/bin/edge-gpu"), home / "bin/edge-gpu");
+    EXPECT_THAT(
+        content("etc/systemd/system/edge-gpu-agent.service"),
+        HasSubstr("\nExecStart=" + home.string() + "/bin/edge-gpu agent ")
+    );
+
+    options_.prefix = "/usr/local";
+    EXPECT_THAT(refusal(), HasSubstr("runs from " + home.string() + " only"));
+    ASSERT_TRUE(uninstall_it(true));
+    EXPECT_THAT(snapshot(), IsEmpty());
+    EXPECT_FALSE(fs::exists(there));
+}
+
+TEST_F(InstallTest, AFileOfSomebodyElseInThePathStays) {
+    fs::create_directories(root_ / "usr/local/bin");
+    ASSERT_TRUE(write_file_atomically(root_ / "usr/local/bin/edge-gpu", "mine", 0755));
+    options_.prefix = "/opt/gpu";
+    must_install();
+    ASSERT_TRUE(uninstall_it(true));
+    EXPECT_EQ(content("usr/local/bin/edge-gpu"), "mine");
 }
 
 TEST_F(InstallTest, SystemdIsToldAndTheAgentMustStayUp) {

@@ -22,6 +22,7 @@ bool may_be_ours(const fs::path& path) {
     const fs::path folder = path.parent_path();
     if (path.filename() == "edge-gpu" && folder.filename() == "bin") return true;
     if (folder.filename() == "edge-gpu" && folder.parent_path().filename() == "lib") return true;
+    if (folder.filename() == "lib" && folder.parent_path().filename() == "edge-gpu") return true;
     return path.filename() == kUnitName && is_below(path, kUnitFolder);
 }
 
@@ -31,7 +32,10 @@ std::string write_manifest(const Manifest& manifest) {
     json::array files;
     for (const fs::path& file : manifest.files) files.push_back(json::string(file.string()));
     const json::object out{
-        {"format", kFormat}, {"version", manifest.version}, {"files", std::move(files)}};
+        {"format", kFormat},
+        {"version", manifest.version},
+        {"checksum", manifest.checksum},
+        {"files", std::move(files)}};
     return json::to_text(out) + "\n";
 }
 
@@ -47,6 +51,7 @@ Result<Manifest> read_manifest(std::string_view text) {
     }
     Manifest out;
     out.version = json::get_string(*parsed, {"version"});
+    out.checksum = json::get_string(*parsed, {"checksum"});
     const json::array* files = json::get_array(*parsed, {"files"});
     if (files == nullptr) return corrupt("files is missing");
     for (const json::value& file : *files) {

@@ -13,6 +13,7 @@ namespace egpu::cli {
 
 struct Manifest {
     std::string version;                    // of edge-gpu
+    std::string checksum;                   // of what the unit runs (cli/payload.h)
     std::set<std::filesystem::path> files;  // and links
 };
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/files.h"
+#include "cli/node_paths.h"
 
 namespace egpu::cli {
 namespace {
@@ -149,6 +150,14 @@ Status NodeFiles::remove_tree(const fs::path& folder) {
         if (failure) return file_error("remove", on, failure.value());
     }
     report("remove", "removed", folder);
+    return ok_status();
+}
+
+Status remove_own_folders(const fs::path& file, NodeFiles& files) {
+    for (fs::path folder = file.parent_path(); is_own_folder(folder);
+         folder = folder.parent_path()) {
+        EG_TRY_VOID(files.remove_if_empty(folder));
+    }
     return ok_status();
 }
 

@@ -47,4 +47,7 @@ class NodeFiles {
     Say say_;
 };
 
+// The folders above `file` that are install's own (is_own_folder) and empty now.
+Status remove_own_folders(const std::filesystem::path& file, NodeFiles& files);
+
 }  // namespace egpu::cli

@@ -6,6 +6,7 @@
 namespace egpu::cli {
 
 inline constexpr const char* kDefaultPrefix = "/usr/local";
+inline constexpr const char* kLinkInPath = "/usr/local/bin/edge-gpu";
 inline constexpr const char* kConfigFolder = "/etc/edge-gpu";
 inline constexpr const char* kAgentConfFile = "/etc/edge-gpu/agent.conf";
 inline constexpr const char* kManifestFile = "/etc/edge-gpu/installed.json";
@@ -20,9 +21,12 @@ inline std::filesystem::path library_folder(const std::filesystem::path& prefix)
     return prefix / "lib" / "edge-gpu";
 }
 
-// A folder that holds nothing but what install put there, and goes with it.
+// A folder that install made or that has no other purpose: named edge-gpu, below one, or of links.
 inline bool is_own_folder(const std::filesystem::path& folder) {
-    return folder.filename() == "edge-gpu" || folder.extension() == ".wants";
+    for (const auto& part : folder) {
+        if (part == "edge-gpu") return true;
+    }
+    return folder.extension() == ".wants";
 }
 
 }  // namespace egpu::cli

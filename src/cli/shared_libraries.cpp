@@ -6,8 +6,8 @@
 
 #include <elf.h>
 
+#include "base/child.h"
 #include "base/files.h"
-#include "cli/run_program.h"
 
 namespace egpu::cli {
 namespace {
@@ -31,8 +31,9 @@ std::optional<T> read_at(const std::string& content, std::size_t at) {
     return out;
 }
 
-// The loader it names; "" for a static executable.
-Result<std::string> loader_of(const std::filesystem::path& binary) {
+}  // namespace
+
+Result<std::filesystem::path> loader_of(const std::filesystem::path& binary) {
     EG_TRY(const std::string content, read_file(binary, kLargestBinary));
     const auto refused = [&](const char* why) {
         return Error{ErrorCode::kInvalid, binary.string() + " " + why};
@@ -52,12 +53,15 @@ Result<std::string> loader_of(const std::filesystem::path& binary) {
         if (segment->p_offset >= content.size() || segment->p_filesz > 4096)
             return refused("is damaged");
         const std::string text = content.substr(segment->p_offset, segment->p_filesz);
-        return text.substr(0, text.find('\0'));
+        return std::filesystem::path(text.substr(0, text.find('\0')));
     }
-    return std::string();
+    return std::filesystem::path();
 }
 
-}  // namespace
+bool is_system_loader(const std::filesystem::path& loader) {
+    const std::string text = loader.string();
+    return text.starts_with("/lib/") || text.starts_with("/lib64/") || text.starts_with("/usr/lib");
+}
 
 std::vector<SharedLibrary> parse_loader_output(std::string_view output) {
     std::vector<SharedLibrary> out;
@@ -78,18 +82,19 @@ std::vector<SharedLibrary> parse_loader_output(std::string_view output) {
 }
 
 Result<std::vector<SharedLibrary>> list_libraries(const std::filesystem::path& binary) {
-    EG_TRY(const std::string loader, loader_of(binary));
+    EG_TRY(const std::filesystem::path loader, loader_of(binary));
     if (loader.empty()) return std::vector<SharedLibrary>();
     std::error_code ignored;
     const std::string path = std::filesystem::absolute(binary, ignored).string();
-    EG_TRY(
-        const Ran ran,
-        run_program({loader, path}, kLoaderDeadline, {{"LD_TRACE_LOADED_OBJECTS", "1"}})
-    );
-    if (ran.exit_status != 0) {
+    ChildOptions child;
+    child.limit = kLoaderDeadline;
+    child.environment = {"LD_TRACE_LOADED_OBJECTS=1"};
+    EG_TRY(const ChildResult ran, run_program({loader.string(), path}, child));
+    if (ran.timed_out || ran.exit_status != 0) {
         return Error{
             ErrorCode::kInvalid,
-            "the libraries of " + path + " cannot be found out: " + ran.output};
+            "the libraries of " + path + " cannot be found out: " +
+                (ran.timed_out ? loader.string() + " hangs" : ran.output)};
     }
     return parse_loader_output(ran.output);
 }

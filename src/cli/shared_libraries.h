@@ -15,8 +15,14 @@ struct SharedLibrary {
     std::filesystem::path file;  // "" when the loader does not find it
 };
 
-// All of them, those of libraries included; none for a static executable. kInvalid when `binary` is
-// no executable for this machine. Runs the loader that `binary` names, not `binary`.
+// The loader that an executable names, "" for a static one. kInvalid when it is no executable for
+// this machine.
+Result<std::filesystem::path> loader_of(const std::filesystem::path& binary);
+// Is that the loader of the system, below /lib, /lib64 or /usr?
+bool is_system_loader(const std::filesystem::path& loader);
+
+// All of them, those of libraries included; none for a static executable. Runs the loader that
+// `binary` names, not `binary`.
 Result<std::vector<SharedLibrary>> list_libraries(const std::filesystem::path& binary);
 
 // Is it on every Debian or Ubuntu node that runs systemd, and updated there: glibc, libstdc++,

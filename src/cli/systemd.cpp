@@ -2,7 +2,7 @@
 
 #include <thread>
 
-#include "cli/run_program.h"
+#include "base/child.h"
 
 namespace egpu::cli {
 namespace {
@@ -12,10 +12,17 @@ constexpr Duration kDeadline = Seconds(60);
 Result<std::string> run(const std::string& program, const std::vector<std::string>& arguments) {
     std::vector<std::string> command{program};
     command.insert(command.end(), arguments.begin(), arguments.end());
-    EG_TRY(Ran ran, run_program(command, kDeadline));
-    if (ran.exit_status == 0) return std::move(ran.output);
-    std::string text = program;
-    for (const std::string& argument : arguments) text += " " + argument;
+    ChildOptions child;
+    child.limit = kDeadline;
+    EG_TRY(ChildResult ran, run_program(command, child));
+    if (!ran.timed_out && ran.exit_status == 0) return std::move(ran.output);
+    std::string text;
+    for (const std::string& word : command) text += (text.empty() ? "" : " ") + word;
+    if (ran.timed_out) {
+        const auto seconds = std::chrono::duration_cast<Seconds>(kDeadline).count();
+        return Error{
+            ErrorCode::kDeadline, text + " has not ended in " + std::to_string(seconds) + " s"};
+    }
     while (ran.output.ends_with('\n')) ran.output.pop_back();
     return Error{
         ErrorCode::kUnavailable,
@@ -29,6 +36,8 @@ Systemd Systemd::for_root(const std::filesystem::path& root) {
     Systemd out;
     std::error_code ignored;
     out.running = root == "/" && std::filesystem::is_directory("/run/systemd/system", ignored);
+    // Before /bin and /usr/bin were merged it was in /bin.
+    if (!std::filesystem::exists(out.systemctl, ignored)) out.systemctl = "/bin/systemctl";
     return out;
 }
 

@@ -12,7 +12,7 @@ namespace egpu::cli {
 
 struct Systemd {
     bool running = false;  // is it this machine's init?
-    std::string systemctl = "systemctl";
+    std::string systemctl = "/usr/bin/systemctl";
     Duration settle = Seconds(2);  // how long the agent must stay up after a restart
 
     // As found on this machine; never running for a root other than "/".

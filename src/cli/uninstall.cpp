@@ -1,5 +1,3 @@
-#include <set>
-
 #include "cli/agent_unit.h"
 #include "cli/install.h"
 #include "cli/manifest.h"
@@ -22,15 +20,11 @@ Status stop_unit(const Systemd& systemd, const NodeFiles& files) {
 }
 
 Status remove_files(const Manifest& manifest, NodeFiles& files) {
-    std::set<fs::path> folders;
     for (const fs::path& file : manifest.files) {
         EG_TRY(const bool removed, files.remove(file));
         static_cast<void>(removed);
-        const fs::path folder = file.parent_path();
-        if (folder.filename() == "edge-gpu" || folder.extension() == ".wants")
-            folders.insert(folder);
+        EG_TRY_VOID(remove_own_folders(file, files));
     }
-    for (const fs::path& folder : folders) EG_TRY_VOID(files.remove_if_empty(folder));
     return ok_status();
 }
 

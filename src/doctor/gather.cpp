@@ -11,8 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/fd.h"
-#include "doctor/child.h"
 #include "doctor/node_model.h"
 #include "doctor/nvml_probe.h"
 #include "doctor/runtime_files.h"

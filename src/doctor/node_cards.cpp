@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include "doctor/child.h"
+#include "base/child.h"
 #include "gpu/inventory.h"
 #include "gpu/nvml.h"
 

@@ -6,7 +6,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
-#include "doctor/child.h"
+#include "base/child.h"
 #include "gpu/nvml.h"
 
 namespace egpu::doctor {

@@ -5,9 +5,9 @@
 
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/files.h"
 #include "doctor/check.h"
-#include "doctor/child.h"
 #include "doctor/cuda_probe.h"
 #include "doctor/edits_json.h"
 #include "doctor/gather.h"

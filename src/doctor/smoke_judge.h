@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "doctor/child.h"
+#include "base/child.h"
 #include "doctor/finding.h"
 
 namespace egpu::doctor {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "cli/shared_libraries.h"
 #include "command.h"
 
@@ -45,6 +46,21 @@ std::string copy_system_libraries(const fs::path& program, const fs::path& root)
     return loader;
 }
 
+// Runs the program in `root` with nothing else around. By `loader` where it is not the program's
+// own: $ORIGIN would need /proc, which every node has and these roots have not.
+CommandResult run_in(
+    const fs::path& root,
+    const std::string& loader,
+    const std::string& program,
+    const std::vector<std::string>& arguments
+) {
+    std::vector<std::string> all{root.string()};
+    if (!loader.empty()) all.push_back(loader);
+    all.push_back(program);
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return run(find_program("chroot"), all);
+}
+
 TEST(Install, TheInstalledBinaryRunsOnABareNode) {
     if (::geteuid() != 0) GTEST_SKIP() << "chroot needs root";
     const ScratchFolder scratch;
@@ -53,22 +69,76 @@ TEST(Install, TheInstalledBinaryRunsOnABareNode) {
     ASSERT_EQ(installed.status, 0) << installed.output;
     const std::string loader = copy_system_libraries(root / "usr/local/bin/edge-gpu", root);
 
-    // By the loader: $ORIGIN would need /proc, which every node has and this root has not.
-    const auto in_root = [&](const std::vector<std::string>& arguments) {
-        std::vector<std::string> all{root.string(), loader, "/usr/local/bin/edge-gpu"};
-        all.insert(all.end(), arguments.begin(), arguments.end());
-        return run(find_program("chroot"), all);
-    };
-    const CommandResult version = in_root({"version"});
+    const std::string program = "/usr/local/bin/edge-gpu";
+    const CommandResult version = run_in(root, loader, program, {"version"});
     EXPECT_EQ(version.status, 0) << version.output;
     EXPECT_THAT(version.output, StartsWith("edge-gpu "));
-    const CommandResult config = in_root({"agent", "--node-name", "edge-1", "--print-config"});
+    const CommandResult config =
+        run_in(root, loader, program, {"agent", "--node-name", "edge-1", "--print-config"});
     EXPECT_EQ(config.status, 0) << config.output;
     EXPECT_THAT(config.output, HasSubstr("nodeName: \"edge-1\""));
 
     // Nothing else makes it run: without what was carried along it does not.
     fs::remove_all(root / "usr/local/lib/edge-gpu");
-    EXPECT_EQ(in_root({"version"}).status, 127);
+    EXPECT_EQ(run_in(root, loader, program, {"version"}).status, 127);
+}
+
+// The archive of ./dev package, unpacked: the program with its own loader and all its libraries.
+void unpack_archive(const fs::path& root) {
+    const fs::path bin = root / "opt/edge-gpu/bin";
+    const fs::path lib = root / "opt/edge-gpu/lib";
+    fs::create_directories(bin);
+    fs::create_directories(lib);
+    const auto libraries = cli::list_libraries(edge_gpu());
+    ASSERT_TRUE(libraries) << libraries.error().message;
+    for (const cli::SharedLibrary& library : *libraries)
+        fs::copy_file(library.file, lib / library.name);
+    const auto loader = cli::loader_of(edge_gpu());
+    ASSERT_TRUE(loader) << loader.error().message;
+    fs::copy_file(fs::canonical(*loader), lib / loader->filename());
+    fs::copy_file(edge_gpu(), bin / "edge-gpu");
+    const CommandResult patched =
+        run(find_program("patchelf"),
+            {"--page-size",
+             "65536",
+             "--set-interpreter",
+             "/opt/edge-gpu/lib/" + loader->filename().string(),
+             "--force-rpath",
+             "--set-rpath",
+             "/opt/edge-gpu/lib",
+             (bin / "edge-gpu").string()});
+    ASSERT_EQ(patched.status, 0) << patched.output;
+}
+
+TEST(Install, TheUnpackedArchiveInstallsItselfInPlace) {
+    if (::geteuid() != 0) GTEST_SKIP() << "chroot needs root";
+    if (find_program("patchelf").empty()) GTEST_SKIP() << "needs patchelf";
+    const ScratchFolder scratch;
+    const fs::path& root = scratch.path();
+    ASSERT_NO_FATAL_FAILURE(unpack_archive(root));
+    const std::string program = "/opt/edge-gpu/bin/edge-gpu";
+    // --binary: without /proc it does not know where it is.
+    const std::vector<std::string> install{"install", "--binary", program, "--node-name", "edge-1"};
+    const CommandResult installed = run_in(root, "", program, install);
+    ASSERT_EQ(installed.status, 0) << installed.output;
+    EXPECT_THAT(installed.output, HasSubstr("wrote /etc/systemd/system/edge-gpu-agent.service\n"));
+    EXPECT_THAT(installed.output, ::testing::Not(HasSubstr("wrote /opt")));
+    const auto unit = read_file(root / "etc/systemd/system/edge-gpu-agent.service");
+    ASSERT_TRUE(unit);
+    EXPECT_THAT(*unit, HasSubstr("\nExecStart=/opt/edge-gpu/bin/edge-gpu agent "));
+    EXPECT_EQ(fs::read_symlink(root / "usr/local/bin/edge-gpu"), program);
+    EXPECT_EQ(run_in(root, "", "/usr/local/bin/edge-gpu", {"version"}).status, 0);
+    EXPECT_EQ(
+        run_in(root, "", program, {"install", "--binary", program, "--prefix", "/usr/local"})
+            .status,
+        1
+    );
+
+    const CommandResult gone = run_in(root, "", program, {"uninstall", "--purge"});
+    ASSERT_EQ(gone.status, 0) << gone.output;
+    EXPECT_FALSE(fs::exists(fs::symlink_status(root / "usr/local/bin/edge-gpu")));
+    EXPECT_FALSE(fs::exists(root / "etc/edge-gpu"));
+    EXPECT_EQ(run_in(root, "", program, {"version"}).status, 0);  // what tar wrote stays
 }
 
 }  // namespace

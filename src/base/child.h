@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 
-namespace egpu::doctor {
+namespace egpu {
 
 struct ChildOptions {
     std::string root = "/";  // the child is chrooted there when it is not "/"
@@ -39,4 +39,4 @@ Result<ChildResult> run_function(
 // All of `text`; for the work of run_function.
 bool write_to(int fd, std::string_view text);
 
-}  // namespace egpu::doctor
+}  // namespace egpu

@@ -1,4 +1,4 @@
-#include "doctor/child.h"
+#include "base/child.h"
 
 #include <cerrno>
 #include <csignal>
@@ -12,7 +12,7 @@
 
 #include "base/fd.h"
 
-namespace egpu::doctor {
+namespace egpu {
 namespace {
 
 constexpr int kCannotExec = 127;
@@ -161,4 +161,4 @@ Result<ChildResult> run_program(const std::vector<std::string>& argv, const Chil
     return result;
 }
 
-}  // namespace egpu::doctor
+}  // namespace egpu
