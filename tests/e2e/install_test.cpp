@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 CommandResult run(const fs::path& program, const std::vector<std::string>& arguments) {
-    // A sanitized binary looks for leaks with the help of /proc, which a bare root has not.
+    // LeakSanitizer wants to trace its own process, which other roots and namespaces do not allow.
     const auto ran =
         run_command(program, arguments, {{"ASAN_OPTIONS", "detect_leaks=0"}}, Seconds(60));
     EXPECT_TRUE(ran) << (ran ? "" : ran.error().message);
@@ -24,41 +24,34 @@ CommandResult run(const fs::path& program, const std::vector<std::string>& argum
 }
 
 // The libraries of the system that the program needs, and its loader, at the same places in `root`.
-// The loader's path.
-std::string copy_system_libraries(const fs::path& program, const fs::path& root) {
+void copy_system_libraries(const fs::path& program, const fs::path& root) {
     const auto libraries = cli::list_libraries(program);
     EXPECT_TRUE(libraries) << (libraries ? "" : libraries.error().message);
-    if (!libraries) return "";
+    if (!libraries) return;
     std::vector<fs::path> files;
     for (const cli::SharedLibrary& library : *libraries) {
         if (cli::is_of_the_system(library.name)) files.push_back(library.file);
     }
-    std::string loader;
-    for (const char* one : {"/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"}) {
-        if (fs::exists(one)) loader = one;
+    for (const char* loader : {"/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"}) {
+        if (fs::exists(loader)) files.emplace_back(loader);
     }
-    files.emplace_back(loader);
     for (const fs::path& file : files) {
         const fs::path copy = root / file.relative_path();
         fs::create_directories(copy.parent_path());
         fs::copy_file(fs::canonical(file), copy);
     }
-    return loader;
 }
 
-// Runs the program in `root` with nothing else around. By `loader` where it is not the program's
-// own: $ORIGIN would need /proc, which every node has and these roots have not.
+// Runs the program in `root` with nothing else around but /proc, which every node has: $ORIGIN
+// needs it. In a mount namespace of its own, so that the mount is gone afterwards.
 CommandResult run_in(
-    const fs::path& root,
-    const std::string& loader,
-    const std::string& program,
-    const std::vector<std::string>& arguments
+    const fs::path& root, const std::string& program, const std::vector<std::string>& arguments
 ) {
-    std::vector<std::string> all{root.string()};
-    if (!loader.empty()) all.push_back(loader);
-    all.push_back(program);
+    constexpr const char* kScript =
+        R"(mkdir -p "$1/proc" && mount --bind /proc "$1/proc" && exec chroot "$@")";
+    std::vector<std::string> all{"--mount", "sh", "-c", kScript, "sh", root.string(), program};
     all.insert(all.end(), arguments.begin(), arguments.end());
-    return run(find_program("chroot"), all);
+    return run(find_program("unshare"), all);
 }
 
 TEST(Install, TheInstalledBinaryRunsOnABareNode) {
@@ -67,20 +60,20 @@ TEST(Install, TheInstalledBinaryRunsOnABareNode) {
     const fs::path& root = scratch.path();
     const CommandResult installed = run(edge_gpu(), {"install", "--root", root.string()});
     ASSERT_EQ(installed.status, 0) << installed.output;
-    const std::string loader = copy_system_libraries(root / "usr/local/bin/edge-gpu", root);
+    copy_system_libraries(root / "usr/local/bin/edge-gpu", root);
 
     const std::string program = "/usr/local/bin/edge-gpu";
-    const CommandResult version = run_in(root, loader, program, {"version"});
+    const CommandResult version = run_in(root, program, {"version"});
     EXPECT_EQ(version.status, 0) << version.output;
     EXPECT_THAT(version.output, StartsWith("edge-gpu "));
     const CommandResult config =
-        run_in(root, loader, program, {"agent", "--node-name", "edge-1", "--print-config"});
+        run_in(root, program, {"agent", "--node-name", "edge-1", "--print-config"});
     EXPECT_EQ(config.status, 0) << config.output;
     EXPECT_THAT(config.output, HasSubstr("nodeName: \"edge-1\""));
 
     // Nothing else makes it run: without what was carried along it does not.
     fs::remove_all(root / "usr/local/lib/edge-gpu");
-    EXPECT_EQ(run_in(root, loader, program, {"version"}).status, 127);
+    EXPECT_EQ(run_in(root, program, {"version"}).status, 127);
 }
 
 // The archive of ./dev package, unpacked: the program with its own loader and all its libraries.
@@ -117,9 +110,8 @@ TEST(Install, TheUnpackedArchiveInstallsItselfInPlace) {
     const fs::path& root = scratch.path();
     ASSERT_NO_FATAL_FAILURE(unpack_archive(root));
     const std::string program = "/opt/edge-gpu/bin/edge-gpu";
-    // --binary: without /proc it does not know where it is.
-    const std::vector<std::string> install{"install", "--binary", program, "--node-name", "edge-1"};
-    const CommandResult installed = run_in(root, "", program, install);
+    const std::vector<std::string> install{"install", "--node-name", "edge-1"};
+    const CommandResult installed = run_in(root, program, install);
     ASSERT_EQ(installed.status, 0) << installed.output;
     EXPECT_THAT(installed.output, HasSubstr("wrote /etc/systemd/system/edge-gpu-agent.service\n"));
     EXPECT_THAT(installed.output, ::testing::Not(HasSubstr("wrote /opt")));
@@ -127,18 +119,16 @@ TEST(Install, TheUnpackedArchiveInstallsItselfInPlace) {
     ASSERT_TRUE(unit);
     EXPECT_THAT(*unit, HasSubstr("\nExecStart=/opt/edge-gpu/bin/edge-gpu agent "));
     EXPECT_EQ(fs::read_symlink(root / "usr/local/bin/edge-gpu"), program);
-    EXPECT_EQ(run_in(root, "", "/usr/local/bin/edge-gpu", {"version"}).status, 0);
+    EXPECT_EQ(run_in(root, "/usr/local/bin/edge-gpu", {"version"}).status, 0);
     EXPECT_EQ(
-        run_in(root, "", program, {"install", "--binary", program, "--prefix", "/usr/local"})
-            .status,
-        1
+        run_in(root, program, {"install", "--binary", program, "--prefix", "/usr/local"}).status, 1
     );
 
-    const CommandResult gone = run_in(root, "", program, {"uninstall", "--purge"});
+    const CommandResult gone = run_in(root, program, {"uninstall", "--purge"});
     ASSERT_EQ(gone.status, 0) << gone.output;
     EXPECT_FALSE(fs::exists(fs::symlink_status(root / "usr/local/bin/edge-gpu")));
     EXPECT_FALSE(fs::exists(root / "etc/edge-gpu"));
-    EXPECT_EQ(run_in(root, "", program, {"version"}).status, 0);  // what tar wrote stays
+    EXPECT_EQ(run_in(root, program, {"version"}).status, 0);  // what tar wrote stays
 }
 
 }  // namespace
