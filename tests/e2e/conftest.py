@@ -68,7 +68,8 @@ def namespace(cluster, request):
     cluster.remove_namespace(name)
     dead = cluster.crashed()
     assert not dead, "; ".join(cluster.services[one].tail() for one in dead)
-    cluster.wait_node(product.capacity())
+    if "edge-gpu-agent" in running:
+        cluster.wait_node(product.capacity())
 
 
 @pytest.fixture(scope="module")

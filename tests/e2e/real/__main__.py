@@ -31,8 +31,7 @@ def down():
     if Journal.load() is None:
         print("no cluster is up")
         return
-    keeper = Journal.load().get("processes", {}).get("keeper")
-    if not keeper or not Identity(*keeper).alive():
+    if not cluster.left_up(Journal.load()):
         Lock().acquire(LOCK_TIMEOUT_S)  # not left up by hand: either left behind, or a run is using it
     cluster.down()
     print(f"down in {time.monotonic() - begin:.1f} s")

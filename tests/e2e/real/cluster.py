@@ -175,11 +175,19 @@ def up():
         raise
 
 
+def left_up(journal):
+    """True when the cluster was left up by hand; else a run is using it, or left it behind."""
+    keeper = journal.get("processes", {}).get("keeper")
+    return bool(keeper) and processes.Identity(*keeper).alive()
+
+
 def attach():
-    """The cluster that is up."""
+    """The cluster that was left up by hand; never the one that another run is using."""
     journal = Journal.load()
     if not journal or journal.get("up_seconds") is None:
         raise RuntimeError("no cluster is up; ./dev e2e up brings one up")
+    if not left_up(journal):
+        raise RuntimeError("the cluster that is up belongs to a run of the suite; wait for its end, then ./dev e2e up")
     return Cluster(journal)
 
 
