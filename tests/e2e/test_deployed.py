@@ -71,8 +71,7 @@ def test_ordinary_cluster(in_pods, tmp_path, namespace, overlay):
 
 
 def print_sizes(cluster, scheduler, agent):
-    binary = deployment.product.BINARY
-    print(f"\nimage archive {deployment.archive().stat().st_size / 2**20:.1f} MiB, binary {binary.stat().st_size / 2**20:.1f} MiB")
+    print(f"\nimage archive {deployment.archive().stat().st_size / 2**20:.1f} MiB, binary {deployment.binary_bytes() / 2**20:.1f} MiB")
     for pod, container in ((scheduler, "scheduler"), (agent, "agent")):
         pid = containerd.running(cluster.folders, SYSTEM, pod, container).process.pid
         print("%s in a pod: resident %.1f MiB, of it anonymous %.1f MiB" % (container, *deployment.resident_mib(pid)))

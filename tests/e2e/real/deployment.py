@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import shutil
+import tarfile
 
 from . import images, product
 from . import layout as at
@@ -24,6 +25,12 @@ def archive():
     if not path.exists():
         raise RuntimeError(f"{path} is missing; run ./dev package")
     return path
+
+
+def binary_bytes():
+    """Size of the program as it is shipped, without debug information."""
+    with tarfile.open(PACKAGE / f"edge-gpu-{VERSION}-linux-{MACHINE}.tar.gz") as tar:
+        return next(member.size for member in tar if member.name.endswith("/bin/edge-gpu"))
 
 
 def use_service(cluster):
