@@ -157,7 +157,8 @@ void check_extender(const CheckContext& context, Findings& out) {
         return;
     }
     cli::CheckOptions options;
-    if (context.node.kubelet.version) options.minor = context.node.kubelet.version->minor;
+    if (context.node.kubelet.version)
+        options.minor = static_cast<int>(context.node.kubelet.version->minor);
     const auto checked = cli::check_config(*text, options);
     if (!checked) {
         Finding& finding = out.error("extender-config-broken", path, checked.error().message);

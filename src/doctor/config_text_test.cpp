@@ -36,6 +36,20 @@ TEST(Toml, names_the_place_of_a_mistake) {
     EXPECT_TRUE(parse_toml("").ok());
 }
 
+TEST(Toml, takes_letters_of_all_scripts_in_text_and_nowhere_else) {
+    const auto value = parse_toml("# \xc3\xa9\na = \"\xc3\xa9 \xd2\x8f\"\n");
+    ASSERT_TRUE(value.ok()) << value.error().message;
+    EXPECT_EQ(json::get_string(*value, {"a"}), "\xc3\xa9 \xd2\x8f");
+    for (const char* text :
+         {"\xc3\xa9 = 1",
+          "a\xd2\x8f = 1",
+          "[p\xd2\x8f[x",
+          "a = 1\xc3\xa9",
+          "a = \"\"\"\\\n\xc3\xa9"}) {
+        EXPECT_FALSE(parse_toml(text).ok()) << text;
+    }
+}
+
 TEST(Yaml, gives_plain_scalars_their_type) {
     const auto value =
         parse_yaml("a: true\nb: \"true\"\nc: 7\nd: '7'\ne: 1.5\nf: ~\ng: [x, {h: 1}]\n");

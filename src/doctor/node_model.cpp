@@ -223,7 +223,7 @@ std::optional<Version> first_version(std::string_view text) {
         const bool starts = at == 0 || !std::isalnum(static_cast<unsigned char>(text[at - 1])) ||
                             text[at - 1] == 'v';
         if (!digit || !starts || (at > 0 && text[at - 1] == '.')) continue;
-        int parts[3] = {};
+        unsigned parts[3] = {};
         int count = 0;
         const char* from = text.data() + at;
         const char* const end = text.data() + text.size();

@@ -22,9 +22,9 @@ struct PciGpu {
 // "major.minor.patch" of "v1.29.3", "containerd containerd.io 1.7.2 abc", …: the first number with
 // a dot in it.
 struct Version {
-    int major = 0;
-    int minor = 0;
-    int patch = 0;
+    unsigned major = 0;
+    unsigned minor = 0;
+    unsigned patch = 0;
 
     auto operator<=>(const Version&) const = default;
 };

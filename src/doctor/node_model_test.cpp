@@ -17,6 +17,7 @@ TEST(FirstVersion, is_found_in_what_programs_print) {
     EXPECT_EQ(first_version("NVIDIA Container Toolkit CLI version 1.17.8"), (Version{1, 17, 8}));
     EXPECT_EQ(first_version("1.2"), (Version{1, 2, 0}));
     EXPECT_EQ(first_version("99999999999.1"), std::nullopt);
+    EXPECT_EQ(first_version("351.-1"), std::nullopt);
     EXPECT_EQ(first_version("no version, 7 times"), std::nullopt);
     EXPECT_EQ(first_version(""), std::nullopt);
 }
