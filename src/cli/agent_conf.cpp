@@ -63,6 +63,20 @@ std::optional<std::string> conf_value(std::string_view conf, std::string_view ke
     return found;
 }
 
+std::vector<std::string> conf_environment(std::string_view conf) {
+    std::vector<std::string> out;
+    for (const std::string_view line : lines_of(conf)) {
+        const std::string_view text = trimmed(line);
+        const std::size_t equals = text.find('=');
+        if (text.starts_with('#') || text.starts_with(';') || equals == 0) continue;
+        if (equals == std::string_view::npos) continue;
+        const std::string key(text.substr(0, equals));
+        std::erase_if(out, [&](const std::string& one) { return one.starts_with(key + "="); });
+        out.push_back(key + "=" + conf_value(conf, key).value_or(""));
+    }
+    return out;
+}
+
 std::string with_conf_value(std::string_view conf, std::string_view key, std::string_view value) {
     const std::string line = std::string(key) + "=\"" + std::string(value) + "\"";
     const std::vector<std::string_view> lines = lines_of(conf);

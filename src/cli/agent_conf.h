@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 
@@ -19,6 +20,9 @@ std::string fresh_agent_conf();
 
 // The value that systemd would give the variable; nullopt when no line sets it.
 std::optional<std::string> conf_value(std::string_view conf, std::string_view key);
+
+// Every variable that the file sets, as "NAME=value".
+std::vector<std::string> conf_environment(std::string_view conf);
 
 // `conf` with that value: in the line that sets it, else in the one where it is commented out, else
 // in a new line at the end.

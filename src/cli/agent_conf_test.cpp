@@ -17,6 +17,13 @@ TEST(AgentConf, ReadsAsSystemdDoes) {
     EXPECT_EQ(conf_value(conf, "E"), std::nullopt);
 }
 
+TEST(AgentConf, EveryVariable) {
+    EXPECT_THAT(
+        conf_environment("#A=0\nA=1\n;x=1\n=2\nnonsense\nB=\"x y\"\nA=2\n"),
+        ::testing::ElementsAre("B=x y", "A=2")
+    );
+}
+
 TEST(AgentConf, SetsInPlace) {
     EXPECT_EQ(with_conf_value("#A=\nB=1\n", "A", "x y"), "A=\"x y\"\nB=1\n");
     EXPECT_EQ(with_conf_value("A=1\n#A=2\nA=3\n", "A", "x"), "A=1\n#A=2\nA=\"x\"\n");

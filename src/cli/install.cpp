@@ -1,8 +1,10 @@
 #include "cli/install.h"
 
 #include <map>
+#include <sstream>
 #include <utility>
 
+#include "base/child.h"
 #include "base/version.h"
 #include "cli/agent_conf.h"
 #include "cli/agent_unit.h"
@@ -22,8 +24,8 @@ Result<Manifest> manifest_of(const NodeFiles& files) {
     return read_manifest(*text);
 }
 
-// True when it changed.
-Result<bool> write_conf(const InstallOptions& options, NodeFiles& files) {
+// agent.conf as it will be.
+Result<std::string> conf_text(const InstallOptions& options, const NodeFiles& files) {
     EG_TRY(const std::optional<std::string> before, files.read(kAgentConfFile));
     std::string text = before.value_or(fresh_agent_conf());
     const std::pair<const char*, const std::optional<std::string>&> wanted[] = {
@@ -33,17 +35,34 @@ Result<bool> write_conf(const InstallOptions& options, NodeFiles& files) {
     for (const auto& [key, value] : wanted) {
         if (value && conf_value(text, key) != *value) text = with_conf_value(text, key, *value);
     }
-    EG_TRY(
-        const bool changed, files.write(kAgentConfFile, text, files.mode_of(kAgentConfFile, 0644))
-    );
     if (conf_value(text, kConfKubeconfig).value_or("").empty()) {
         files.say(
             "note: " + std::string(kAgentConfFile) +
-            " names no KUBECONFIG: the agent will serve the kubelet only; "
-            "--kubeconfig sets it"
+            " names no KUBECONFIG: the agent will serve the kubelet only; --kubeconfig sets it"
         );
     }
-    return changed;
+    return text;
+}
+
+// Asks the program itself, before anything is changed: an agent that works is not stopped for a
+// typing mistake, or for a flag that the new version has no more.
+Status check_agent_accepts(const fs::path& program, const std::string& conf) {
+    const std::string flags = conf_value(conf, kConfFlags).value_or("");
+    if (!check_conf_value("agent-flags", flags))
+        return ok_status();  // quoted by hand: systemd's to split
+    std::vector<std::string> command{program.string(), "agent"};
+    std::istringstream words(flags);
+    for (std::string word; words >> word;) command.push_back(word);
+    command.emplace_back("--print-config");
+    ChildOptions child;
+    child.limit = Seconds(20);
+    child.environment = conf_environment(conf);
+    const auto ran = run_program(command, child);
+    // One that cannot run here (its loader is elsewhere: an image is made) is not asked.
+    if (!ran || ran->exit_status == 0) return ok_status();
+    return Error{
+        ErrorCode::kInvalid,
+        "the agent refuses what " + std::string(kAgentConfFile) + " would say: " + ran->output};
 }
 
 // One that is not there yet is for later (a node that has still to join); a broken one is a
@@ -104,6 +123,8 @@ Status install(const InstallOptions& options, const Systemd& systemd, const Say&
     NodeFiles files(options.root, options.dry_run, say);
     EG_TRY(const Payload payload, payload_of(options.binary, options.prefix, files));
     EG_TRY_VOID(check_kubeconfig(options, files));
+    EG_TRY(const std::string conf, conf_text(options, files));
+    EG_TRY_VOID(check_agent_accepts(payload.source, conf));
     EG_TRY(const Manifest before, manifest_of(files));
     const std::string unit = agent_unit_for(payload.prefix);
     const fs::path unit_file = fs::path(kUnitFolder) / kUnitName;
@@ -134,7 +155,7 @@ Status install(const InstallOptions& options, const Systemd& systemd, const Say&
     for (const PayloadFile& file : payload.files) {
         EG_TRY_VOID(note(files.write(file.path, file.content, file.mode)));
     }
-    EG_TRY_VOID(note(write_conf(options, files)));
+    EG_TRY_VOID(note(files.write(kAgentConfFile, conf, files.mode_of(kAgentConfFile, 0644))));
     EG_TRY_VOID(note(files.write(unit_file, unit, 0644)));
     for (const auto& [link, target] : links) EG_TRY_VOID(note(files.link(link, target)));
     for (const fs::path& file : before.files) {

@@ -399,6 +399,20 @@ TEST_F(InstallTest, AFileOfSomebodyElseInThePathStays) {
     EXPECT_EQ(content("usr/local/bin/edge-gpu"), "mine");
 }
 
+TEST_F(InstallTest, FlagsThatTheAgentRefusesChangeNothing) {
+    options_.agent_flags = "--fine";
+    must_install();
+    const auto before = snapshot();
+    options_.agent_flags = "--fine --refused";
+    EXPECT_THAT(refusal(), HasSubstr("unknown flag --refused"));
+    EXPECT_EQ(snapshot(), before);
+    options_.agent_flags.reset();
+    ASSERT_TRUE(
+        write_file_atomically(root_ / "etc/edge-gpu/agent.conf", "EDGE_GPU_AGENT_FLAGS=--refused\n")
+    );
+    EXPECT_THAT(refusal(), HasSubstr("/etc/edge-gpu/agent.conf"));
+}
+
 TEST_F(InstallTest, SystemdIsToldAndTheAgentMustStayUp) {
     fake_systemctl("printf 'ActiveState=active\\nNRestarts=0\\n'");
     must_install();

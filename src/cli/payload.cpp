@@ -72,6 +72,7 @@ Result<Payload> payload_of(
     EG_TRY(const fs::path source, source_of(binary));
     EG_TRY(const fs::path loader, loader_of(source));
     Payload out;
+    out.source = source;
     out.self_contained = !loader.empty() && !is_system_loader(loader);
     out.prefix =
         out.self_contained ? loader.parent_path().parent_path() : prefix.value_or(kDefaultPrefix);

@@ -18,6 +18,7 @@ struct PayloadFile {
 };
 
 struct Payload {
+    std::filesystem::path source;    // the program as it is on this machine
     std::filesystem::path prefix;    // the program is <prefix>/bin/edge-gpu
     std::vector<PayloadFile> files;  // in the order to write them; none when all is there already
     std::string checksum;            // of the program, and of the libraries of a self-contained one
