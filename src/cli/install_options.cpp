@@ -46,8 +46,7 @@ Result<InstallOptions> parse_install_options(const std::vector<std::string>& arg
     std::string root = "/", prefix, binary, kubeconfig, node_name, agent_flags;
     CLI::App app{
         "Installs the agent on this node as a systemd unit that starts before the kubelet, so that "
-        "GPU pods "
-        "survive a reboot without the cloud.",
+        "GPU pods survive a reboot without the cloud.",
         "edge-gpu install"};
     app.footer(kInstallFooter);
     app.add_option(
@@ -77,7 +76,7 @@ Result<InstallOptions> parse_install_options(const std::vector<std::string>& arg
     app.add_flag("--dry-run", options.dry_run, "say what would be done");
     EG_TRY(options.help, flags::parse(app, arguments));
     if (!options.help.empty()) return options;
-    options.root = root;
+    options.root = std::filesystem::path(root).lexically_normal();
     options.binary = binary;
     EG_TRY_VOID(check_root(options.root));
     if (app.count("--prefix") > 0) {
@@ -120,7 +119,7 @@ Result<UninstallOptions> parse_uninstall_options(const std::vector<std::string>&
         ->default_str(root);
     app.add_flag("--dry-run", options.dry_run, "say what would be done");
     EG_TRY(options.help, flags::parse(app, arguments));
-    options.root = root;
+    options.root = std::filesystem::path(root).lexically_normal();
     if (options.help.empty()) EG_TRY_VOID(check_root(options.root));
     return options;
 }

@@ -49,6 +49,14 @@ TEST(InstallOptions, EveryFlagArrives) {
     EXPECT_TRUE(undo->purge && undo->dry_run);
 }
 
+TEST(InstallOptions, TheRootIsTheRootHoweverItIsWritten) {
+    for (const char* root : {"/", "//", "/.", "/tmp/.."}) {
+        const auto options = parse_install_options({std::string("--root=") + root});
+        ASSERT_TRUE(options) << root;
+        EXPECT_EQ(options->root, "/") << root;
+    }
+}
+
 TEST(InstallOptions, Refused) {
     EXPECT_THAT(refused({"--root=/no/such/folder"}), HasSubstr("--root"));
     EXPECT_THAT(refused({"--root=tmp"}), HasSubstr("--root"));

@@ -21,8 +21,7 @@ Status stop_unit(const Systemd& systemd, const NodeFiles& files) {
 
 Status remove_files(const Manifest& manifest, NodeFiles& files) {
     for (const fs::path& file : manifest.files) {
-        EG_TRY(const bool removed, files.remove(file));
-        static_cast<void>(removed);
+        EG_TRY_VOID(files.remove(file));
         EG_TRY_VOID(remove_own_folders(file, files));
     }
     return ok_status();
@@ -47,8 +46,8 @@ Status uninstall(const UninstallOptions& options, const Systemd& systemd, const 
         if (systemd.running && !options.dry_run) EG_TRY_VOID(systemd.call({"daemon-reload"}));
     }
     if (options.purge) EG_TRY_VOID(purge(files));
-    EG_TRY_VOID(files.remove(kManifestFile)
-    );  // last: an uninstall that is cut off can be run again
+    // Last: an uninstall that is cut off can be run again.
+    EG_TRY_VOID(files.remove(kManifestFile));
     EG_TRY_VOID(files.remove_if_empty(kConfigFolder));
     for (const char* kept : {kAgentConfFile, kStateFolder}) {
         if (!options.purge && files.exists(kept))
