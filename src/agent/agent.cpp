@@ -20,12 +20,18 @@ struct Agent::Parts {
         : options(o),
           state(o.state_dir),
           books(o.pod_resources_socket, o.device_plugin_dir / kubelet::kCheckpointName),
-          pods(o.node_name, [this] { wake(); }) {}
+          pods(o.node_name, [this] { on_pods(); }) {}
 
     void wake() {
         const std::lock_guard lock(late_mutex);
         if (reconciler) reconciler->wake();
         if (publisher) publisher->kick();
+    }
+    void on_pods() {
+        // At once: the scheduler that frees a card by the same event may use it for the other
+        // resource before the kubelet's books are read.
+        allocator->offer_ended([this](std::string_view uid) { return pods.ended(uid); });
+        wake();
     }
     void on_inventory(const gpu::Inventory& inventory) {
         allocator->set_inventory(inventory);

@@ -258,6 +258,46 @@ TEST_P(AgentLive, ResourcesWithdrawEachOther) {
     EXPECT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kWhole, 4, Seconds(10)));
 }
 
+// The scheduler frees a card with the event that says the pod ended, and places the next pod long
+// before the kubelet's books were read twice.
+TEST_P(AgentLive, ACardChangesItsResourceAtOnce) {
+    AgentRig rig(GetParam());
+    rig.timing.reconcile.settle = Seconds(60);  // the books alone would be too late
+    ASSERT_TRUE(rig.up());
+    RigPod before = rig.run("whole-0", {{.name = "main", .whole = 4, .cards = {0, 1, 2, 3}}});
+    ASSERT_TRUE(before.admission.admitted) << before.admission.message;
+    ASSERT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kPercent, 0, Seconds(10)));
+    for (int i = 1; i <= 6; ++i) {
+        const bool share = i % 2 == 1;
+        rig.remove(before);
+        ASSERT_TRUE(rig.kubelet().wait_allocatable(
+            share ? AgentRig::kPercent : AgentRig::kWhole, share ? 400 : 4, Seconds(10)
+        ));
+        const std::string name = (share ? "share-" : "whole-") + std::to_string(i);
+        before = share ? rig.run(name, {{.name = "main", .percent = 400, .cards = {0, 1, 2, 3}}})
+                       : rig.run(name, {{.name = "main", .whole = 4, .cards = {0, 1, 2, 3}}});
+        ASSERT_TRUE(before.admission.admitted) << name << ": " << before.admission.message;
+        ASSERT_TRUE(rig.running(before));
+        EXPECT_EQ(rig.agent().allocator().records().size(), 1U);
+        EXPECT_THAT(rig.violations(), IsEmpty());
+    }
+}
+
+// What the API server says frees nothing: the kubelet still has the pod.
+TEST_P(AgentLive, AnEndedPodKeepsItsCardsUntilTheKubeletLetsGo) {
+    AgentRig rig(GetParam());
+    ASSERT_TRUE(rig.up());
+    const RigPod whole = rig.run("whole", {{.name = "main", .whole = 4, .cards = {0, 1, 2, 3}}});
+    ASSERT_TRUE(rig.running(whole));
+    ASSERT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kPercent, 0, Seconds(10)));
+    rig.set_phase(whole, "Failed");
+    ASSERT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kPercent, 400, Seconds(10)));
+    const RigPod share = rig.run("share", {{.name = "main", .percent = 20, .cards = {1}}});
+    EXPECT_FALSE(share.admission.admitted);
+    EXPECT_THAT(share.admission.message, HasSubstr("no card has 20 percent free"));
+    EXPECT_EQ(rig.used(1), 100);
+}
+
 TEST_P(AgentLive, WhatDoesNotFitIsRefusedInWords) {
     AgentRig rig(GetParam());
     ASSERT_TRUE(rig.up());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
+#include <set>
 
 #include "agent/identity.h"
 #include "base/log.h"
@@ -227,6 +228,19 @@ void Allocator::edit(const std::function<bool(NodeLedger&)>& edit) {
         snapshot = snapshot_locked();
     }
     commit(std::move(snapshot));
+}
+
+void Allocator::offer_ended(const std::function<bool(std::string_view)>& ended) {
+    {
+        const std::lock_guard lock(mutex_);
+        std::set<std::string, std::less<>> pods;
+        for (const Record& record : ledger_.records()) {
+            const std::string& uid = record.holder.pod_uid;
+            if (!uid.empty() && ended(uid)) pods.insert(uid);
+        }
+        if (!ledger_.set_ended(std::move(pods))) return;
+    }
+    show_devices();
 }
 
 void Allocator::look(const std::function<void(const NodeLedger&)>& look) const {

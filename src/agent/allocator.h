@@ -16,6 +16,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/node_ledger.h"
@@ -69,6 +70,9 @@ class Allocator {
     // One change to the ledger; durable and shown when it returns. `edit` says whether it changed
     // anything.
     void edit(const std::function<bool(NodeLedger&)>& edit);
+    // NodeLedger::set_ended for the records whose pod `ended` knows; shown, nothing to make durable.
+    // `ended` is called under the mutex.
+    void offer_ended(const std::function<bool(std::string_view pod_uid)>& ended);
     // A look at the ledger under the mutex; `look` must be short.
     void look(const std::function<void(const NodeLedger&)>& look) const;
 

@@ -128,7 +128,8 @@ Result<std::vector<std::string>> DevicePlugins::preferred(
 }
 
 // The kubelet frees devices lazily and offers at once what it freed; our records go with the same
-// evidence.
+// evidence. A card that changes from one resource to the other was never offered in this one: there
+// the API server's word that the pod ended and the kubelet's list together are the evidence.
 void DevicePlugins::drop_vacated(
     Resource resource,
     const std::vector<std::string>& available,
@@ -146,8 +147,14 @@ void DevicePlugins::drop_vacated(
         for (const Record* record : ledger.overlapping(resource, fresh)) {
             if (vacated(*record, listed, pods_)) tokens.push_back(record->token);
         }
+        for (const Record& record : ledger.records()) {
+            if (record.resource != resource && pods_.ended(record.holder.pod_uid) &&
+                vacated(record, listed, pods_)) {
+                tokens.push_back(record.token);
+            }
+        }
         for (const std::string& token : tokens) {
-            log::info("released: the kubelet offers the devices again", {{"token", token}});
+            log::info("released: the kubelet has let go of the devices", {{"token", token}});
             ledger.release(token);
         }
         return !tokens.empty();

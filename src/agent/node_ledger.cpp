@@ -127,12 +127,19 @@ bool NodeLedger::has_record(std::string_view pod_uid, std::string_view container
     });
 }
 
+bool NodeLedger::set_ended(std::set<std::string, std::less<>> pod_uids) {
+    if (ended_ == pod_uids) return false;
+    ended_ = std::move(pod_uids);
+    return true;
+}
+
 std::vector<DeviceState> NodeLedger::devices(Resource resource) const {
     std::set<std::string_view> held;
     std::set<std::string_view> shared;
     std::set<std::string_view> whole;
     for (const Record& record : records_) {
         if (record.resource == resource) held.insert(record.ids.begin(), record.ids.end());
+        if (ended_.contains(record.holder.pod_uid)) continue;
         for (const core::CardShare& share : record.cards) {
             (record.resource == Resource::kWhole ? whole : shared).insert(share.uuid);
         }

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -99,6 +100,11 @@ class NodeLedger {
         const;
     bool has_record(std::string_view pod_uid, std::string_view container, Resource resource) const;
 
+    // Pods whose records are only waiting for the kubelet's evidence: the API server calls them
+    // finished or deleted, so a scheduler may have placed the next pod on their cards already.
+    // Frees nothing; devices() no longer counts them. True when that may change a list.
+    bool set_ended(std::set<std::string, std::less<>> pod_uids);
+
     // The complete list for ListAndWatch. A free device of a card that the other resource uses is
     // unhealthy; held devices are as healthy as their card.
     std::vector<DeviceState> devices(Resource resource) const;
@@ -154,6 +160,7 @@ class NodeLedger {
     bool provisional_ = false;
     std::vector<Record> records_;
     std::map<Resource, Pending> pending_;
+    std::set<std::string, std::less<>> ended_;  // UIDs of pods
 };
 
 }  // namespace egpu::agent

@@ -173,6 +173,12 @@ NodePodPtr PodsView::by_name(std::string_view ns, std::string_view name) const {
     return newest;
 }
 
+bool PodsView::ended(std::string_view uid) const {
+    if (const NodePodPtr known = by_uid(uid)) return known->terminal;
+    const std::lock_guard lock(mutex_);
+    return std::find(gone_.begin(), gone_.end(), uid) != gone_.end();
+}
+
 std::vector<NodePodPtr> PodsView::all() const {
     std::vector<std::pair<std::uint64_t, NodePodPtr>> pods;
     {

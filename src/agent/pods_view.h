@@ -83,6 +83,10 @@ class PodsView {
         std::string_view uid, std::string_view ns, std::string_view name, TimePoint deadline
     );
 
+    // Has this pod finished, or was it deleted, as far as the view remembers? From this moment on a
+    // scheduler counts its share as free. No proof for the node (see above).
+    bool ended(std::string_view uid) const;
+
     bool synced() const;
     bool connected() const;  // a watch is open and has proved itself
     std::string last_error() const;

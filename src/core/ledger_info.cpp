@@ -199,6 +199,11 @@ std::optional<PodInfo> Ledger::pod(std::string_view uid) const {
     if (slot == FlatIndex::kNone) return std::nullopt;
     const PodRecord& pod = pods_[slot];
     const NodeRecord& node = nodes_[pod.node];
+    const auto uses = [&](bool nvidia) {
+        return std::any_of(pod.demands.begin(), pod.demands.end(), [&](const Demand& demand) {
+            return demand.nvidia == nvidia;
+        });
+    };
     return PodInfo{
         pod.uid,
         std::string(ns_of(pod)),
@@ -206,6 +211,8 @@ std::optional<PodInfo> Ledger::pod(std::string_view uid) const {
         node.name,
         pod.reserved,
         is_unplaced(node.usage, slot),
+        uses(false),
+        uses(true),
         accounted_placement(slot)};
 }
 

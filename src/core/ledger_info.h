@@ -75,7 +75,9 @@ struct PodInfo {
     std::string node;
     bool reserved = false;
     bool guessed = false;
-    Placement placement;  // as accounted; empty when it fits nowhere
+    bool uses_percent = false;  // a container asks for nano-gpu/gpu-percent
+    bool uses_whole = false;    // … for nvidia.com/gpu
+    Placement placement;        // as accounted; empty when it fits nowhere
 };
 
 struct LedgerTotals {

@@ -1,6 +1,8 @@
 #include "scheduler/bind.h"
 
+#include <algorithm>
 #include <charconv>
+#include <thread>
 
 #include "base/log.h"
 #include "base/metrics.h"
@@ -131,6 +133,7 @@ Status Binder::bind_in_turn(const k8s::ExtenderBindingArgs& args, const Deadline
         case Reservation::Kind::kReserved:
             break;
     }
+    std::this_thread::sleep_until(std::min(reservation.not_before, deadlines.write));
     return post(args, pod, reservation.placement, deadlines);
 }
 

@@ -41,6 +41,24 @@ TEST_F(BindTest, WritesNodeAndPlacementInOneBinding) {
     EXPECT_THAT(cluster.annotation("p", "edge-gpu.io/placement"), HasSubstr(long_name));
 }
 
+// The node's agent offers the card to the other resource by the same event that frees it here.
+TEST_F(BindTest, ACardThatChangesItsResourceIsLeftAMoment) {
+    start();
+    TestPod whole;
+    whole.name = "whole";
+    whole.containers = {{.name = "main", .whole = "1"}};
+    cluster.add_pod_and_wait(whole);
+    ASSERT_EQ(cluster.bind(whole, "n2"), "");
+    const TestPod share = share_pod("share", 20);
+    cluster.add_pod_and_wait(share);
+    const TimePoint removed = MonoClock::now();
+    ASSERT_TRUE(cluster.api().remove({"pods", "default", "whole"}, 0).ok());
+    ASSERT_TRUE(eventually([&] { return cluster.used("n2") == std::vector<int>{0}; }));
+    EXPECT_EQ(cluster.bind(share, "n2"), "");
+    EXPECT_GE(MonoClock::now() - removed, StateOptions{}.hand_over);
+    EXPECT_EQ(cluster.node_of("share"), "n2");
+}
+
 TEST_F(BindTest, TimeoutAfterTheWriteIsSuccess) {
     start();
     const TestPod pod = share_pod("p", 20);

@@ -61,7 +61,8 @@ class State::Hold {
     TimePoint since_ = MonoClock::now();
 };
 
-State::State(StateOptions options) : options_(options), ledger_(options.ledger) {}
+State::State(StateOptions options)
+    : options_(options), ledger_(options.ledger), hand_over_(options.hand_over) {}
 
 // --- the cluster's truth ---
 
@@ -85,8 +86,11 @@ void State::bury(std::string_view uid, TimePoint now) {
     if (buried_.insert(key).second) graves_.push_back({now + kGraveTime, key});
 }
 
-void State::forget(std::string_view uid) {
+void State::forget(std::string_view uid, TimePoint now) {
     const std::string key(uid);
+    if (const auto held = ledger_.pod(uid); held && !held->reserved) {
+        hand_over_.left(held->node, held->uses_percent, held->uses_whole, now);
+    }
     ledger_.remove_pod(uid);
     pending_.erase(key);
     unconfirmed_.erase(key);
@@ -99,7 +103,7 @@ void State::upsert_pod(PodFacts pod, TimePoint now) {
     const Hold hold(mutex_, time);
     if (buried(pod.uid)) return;
     if (pod.terminal) {
-        forget(pod.uid);
+        forget(pod.uid, now);
         bury(pod.uid, now);
         return;
     }
@@ -122,7 +126,7 @@ void State::remove_pod(std::string_view uid, TimePoint now) {
     if (uid.empty()) return;
     static auto time = lock_time("pod");
     const Hold hold(mutex_, time);
-    forget(uid);
+    forget(uid, now);
     bury(uid, now);
 }
 
@@ -269,6 +273,7 @@ Reservation State::reserve(const PodFacts& pod, std::string_view node, TimePoint
     }
     out.kind = Reservation::Kind::kReserved;
     out.placement = std::move(*placement);
+    out.not_before = hand_over_.ready(node, pod.request, now);
     return out;
 }
 

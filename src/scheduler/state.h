@@ -23,6 +23,7 @@
 #include "base/result.h"
 #include "core/ledger.h"
 #include "k8s/extender.h"
+#include "scheduler/hand_over.h"
 #include "scheduler/pod_facts.h"
 
 namespace egpu::scheduler {
@@ -31,6 +32,7 @@ struct StateOptions {
     core::LedgerOptions ledger;
     Duration reservation_ttl = Seconds(30);  // of a bind whose outcome is not known
     Duration confirm_after = Seconds(3);  // a bound pod that no watch showed by then is looked up
+    Duration hand_over = Millis(250);     // see HandOver
 };
 
 // What filter says about each candidate, by position in args.nodes.
@@ -48,6 +50,7 @@ struct Reservation {
     std::string node;           // kAlreadyBound: where
     bool guessed = false;       // kAlreadyBound: the pod carries no (valid) placement
     std::string reason;         // kRefused
+    TimePoint not_before{};     // kReserved: the binding is not to be written earlier (HandOver)
 };
 
 // A pod whose binding was written or is in doubt, and which no watch has shown yet.
@@ -124,11 +127,12 @@ class State {
     std::vector<std::optional<core::NodeId>> find_nodes(const k8s::NameList& names) const;
     bool buried(std::string_view uid) const;
     void bury(std::string_view uid, TimePoint now);
-    void forget(std::string_view uid);
+    void forget(std::string_view uid, TimePoint now);
 
     StateOptions options_;
     mutable std::mutex mutex_;
     core::Ledger ledger_;
+    HandOver hand_over_;
     std::unordered_map<std::string, PodFacts> pending_;           // by UID; GPU pods only
     std::unordered_map<std::string, Unconfirmed> unconfirmed_;    // by UID
     std::unordered_map<std::uint64_t, std::int64_t> priorities_;  // by key of the UID; none: 0

@@ -9,9 +9,9 @@ from real.waiting import wait_until
 
 
 def running(cluster, namespace):
-    """Names of the pods that run; a pod that failed is an error."""
+    """Names of the pods that run; a pod that failed is an error (one that was deleted has to end)."""
     items = cluster.get("pods", "-n", namespace, "-l", LABEL)["items"]
-    failed = {one["metadata"]["name"]: one["status"].get("message") for one in items if one["status"].get("phase") == "Failed"}
+    failed = {one["metadata"]["name"]: one["status"].get("message") for one in items if one["status"].get("phase") == "Failed" and "deletionTimestamp" not in one["metadata"]}
     if failed:
         raise RuntimeError(f"pods failed: {failed}")
     return {one["metadata"]["name"]: one for one in items if one["status"].get("phase") == "Running" and "deletionTimestamp" not in one["metadata"]}
