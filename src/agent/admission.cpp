@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "agent/node_ledger.h"
 #include "base/check.h"
@@ -56,6 +57,11 @@ std::vector<core::CardShare> shares_on(
     return shares;
 }
 
+// For a record whose cards are still to be chosen: how much of each.
+std::vector<core::CardShare> undecided(const NodeLedger::Size& size) {
+    return {static_cast<std::size_t>(size.cards), core::CardShare{"", 0, size.percent, 0}};
+}
+
 void append_uuids(std::vector<std::string>& out, const std::vector<core::CardShare>& cards) {
     for (const core::CardShare& card : cards) out.push_back(card.uuid);
 }
@@ -66,7 +72,7 @@ std::vector<std::string> NodeLedger::choose(
     const Record& probe, const Size& size, std::span<const std::string> wishes
 ) const {
     struct Fit {
-        int rest = 0;  // units free afterwards
+        int rest = 0;  // units free afterwards; the least first
         int numa_free = 0;
         int numa = 0;
         const core::Card* card = nullptr;
@@ -88,6 +94,9 @@ std::vector<std::string> NodeLedger::choose(
         fit.numa_free = !size.whole          ? 0
                         : free >= size.cards ? free
                                              : core::kCardUnits * core::kCardUnits - free;
+    }
+    if (probe.resource == Resource::kWhole && !size.whole && distribute_) {
+        for (Fit& fit : fits) fit.rest = -fit.rest;
     }
     std::stable_sort(fits.begin(), fits.end(), [](const Fit& a, const Fit& b) {
         return std::tie(a.numa_free, a.numa, a.rest, a.card->index) <
@@ -145,7 +154,8 @@ Error NodeLedger::refusal(const Record& probe, const Size& size) const {
                 std::to_string(free_cards) + " of " + std::to_string(cards_.size()) +
                 (free_cards == 1 ? " is" : " are") + " free";
     } else {
-        text += "no card has " + std::to_string(size.percent) + " percent free";
+        text += size.cards == 1 ? "no card has " : std::to_string(size.cards) + " cards are needed with ";
+        text += std::to_string(size.percent) + " percent free";
         if (most_free > 0) {
             text += " (the most is " + std::to_string(most_free) + " percent, on card " +
                     std::to_string(most_free_index) + ")";
@@ -194,17 +204,28 @@ std::vector<std::string> NodeLedger::pick_ids(
         const std::string_view uuid = card_of(resource, id);
         std::size_t rank = 0;
         while (rank < cards.size() && cards[rank] != uuid) ++rank;
-        options.push_back({rank, held.contains(id), unit_of(resource, id), &id});
+        options.push_back({rank, held.contains(id), unit_of(id), &id});
     }
     std::sort(options.begin(), options.end(), [](const Option& a, const Option& b) {
         return std::tie(a.card, a.held, a.unit, *a.id) < std::tie(b.card, b.held, b.unit, *b.id);
     });
     std::vector<std::string> ids(must_include.begin(), must_include.end());
-    // Of several whole cards each gives its own hundred, in order; a share takes the first that
-    // come.
-    for (const Option& option : options) {
-        if (ids.size() >= size) break;
-        ids.push_back(*option.id);
+    // Each of several cards gives its part; then whatever comes first.
+    std::vector<std::size_t> given(cards.size() + 1);
+    for (const std::string& id : ids) {
+        for (std::size_t rank = 0; rank < cards.size(); ++rank) {
+            if (cards[rank] == card_of(resource, id)) ++given[rank];
+        }
+    }
+    const std::size_t part = cards.empty() ? 0 : size / cards.size();
+    for (const bool beyond : {false, true}) {
+        for (Option& option : options) {
+            if (ids.size() >= size) break;
+            if (option.id == nullptr) continue;
+            if (!beyond && (option.card == cards.size() || given[option.card] >= part)) continue;
+            ++given[option.card];
+            ids.push_back(*std::exchange(option.id, nullptr));
+        }
     }
     return ids;
 }
@@ -229,7 +250,7 @@ std::vector<std::string> NodeLedger::prefer(
     pending.size = static_cast<std::size_t>(std::max(size, 0));
 
     std::vector<std::string> cards;
-    if (const auto wanted = size_of(resource, pending.size)) {
+    if (const auto wanted = size_of(resource, pending.size, replicas())) {
         const Record* source = reused(resource, pending.must_include);
         // IDs of an init container name the pod: nobody else can be asking.
         std::vector<Candidate> possible(candidates.begin(), candidates.end());
@@ -240,6 +261,7 @@ std::vector<std::string> NodeLedger::prefer(
         }
         Record probe;
         probe.resource = resource;
+        probe.cards = undecided(*wanted);
         probe.ids = pending.must_include;
         for (std::size_t i = probe.ids.size(); i < pending.size; ++i) {
             probe.ids.push_back("?" + std::to_string(i));  // new to everybody
@@ -347,7 +369,8 @@ Result<Record> NodeLedger::admit(
     record.ids = as_id_set(asked);
     record.time = now;
     const std::optional<Pending> pending = take_pending(resource, record.ids);
-    EG_TRY(const Size size, size_of(resource, record.ids.size()));
+    EG_TRY(const Size size, size_of(resource, record.ids.size(), replicas()));
+    record.cards = undecided(size);
     for (const std::string& id : record.ids) {
         if (card(card_of(resource, id)) == nullptr) {
             return Error{

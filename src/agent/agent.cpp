@@ -33,10 +33,16 @@ struct Agent::Parts {
         allocator->offer_ended([this](std::string_view uid) { return pods.ended(uid); });
         wake();
     }
-    void on_inventory(const gpu::Inventory& inventory) {
+    void on_inventory(const gpu::Inventory& found) {
+        const gpu::Inventory inventory = with_replicas(found);
         allocator->set_inventory(inventory);
         const std::lock_guard lock(late_mutex);
         if (publisher) publish(inventory);
+    }
+    // NVML knows nothing of them.
+    gpu::Inventory with_replicas(gpu::Inventory inventory) const {
+        for (gpu::CardInfo& info : inventory.cards) info.card.replicas = options.replicas;
+        return inventory;
     }
     // The scheduler learns of cards only from a driver that answered.
     void publish(const gpu::Inventory& inventory) {
@@ -105,11 +111,15 @@ Result<std::unique_ptr<Agent>> Agent::start(const Options& options, const AgentT
     EG_TRY(auto injector, inject::make_injector(options.inject));
     EG_TRY(gpu::MonitorOptions monitor, monitor_options(options, timing, loaded.state));
 
+    for (core::Card& card : loaded.state.cards) card.replicas = options.replicas;
     log::info("injection", {{"strategy", injector->name()}, {"why", injector->why()}});
-    parts.allocator = std::make_unique<Allocator>(parts.state, std::move(injector));
+    parts.allocator = std::make_unique<Allocator>(
+        parts.state, std::move(injector), options.distribute_replicas
+    );
     DevicePluginsOptions plugin_options;
     plugin_options.folder = options.device_plugin_dir;
     plugin_options.resources = options.resources;
+    plugin_options.one_replica_a_container = options.one_replica_a_container;
     parts.plugins = std::make_unique<DevicePlugins>(
         std::move(plugin_options), *parts.allocator, parts.books, parts.pods
     );
@@ -200,7 +210,7 @@ bool Agent::connect_api() {
         PublisherOptions publisher;
         publisher.node_name = parts.options.node_name;
         parts.publisher = std::make_unique<Publisher>(*client, publisher);
-        parts.publish(parts.monitor->latest());
+        parts.publish(parts.with_replicas(parts.monitor->latest()));
         parts.publisher->start();
     }
     parts.pods.start(*client);

@@ -298,6 +298,65 @@ TEST_P(AgentLive, AnEndedPodKeepsItsCardsUntilTheKubeletLetsGo) {
     EXPECT_EQ(rig.used(1), 100);
 }
 
+// NVIDIA's time-slicing: a device of nvidia.com/gpu is a quarter of a card.
+TEST_P(AgentLive, ReplicasAreSharesOfTheirCards) {
+    AgentRig rig(GetParam());
+    rig.adjust = [](Options& options) { options.replicas = 4; };
+    ASSERT_TRUE(rig.up_without_agent());
+    ASSERT_TRUE(rig.start_agent());
+    ASSERT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kWhole, 16, Seconds(10)));
+    ASSERT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kPercent, 400, Seconds(10)));
+    ASSERT_TRUE(eventually([&] { return rig.agent().pods().connected(); }));
+
+    std::vector<RigPod> pods;
+    for (int i = 0; i < 4; ++i) {
+        pods.push_back(
+            rig.run("on-2-" + std::to_string(i), {{.name = "main", .whole = 1, .cards = {2}}})
+        );
+        ASSERT_TRUE(pods.back().admission.admitted) << pods.back().admission.message;
+        ASSERT_TRUE(rig.running(pods.back()));
+        EXPECT_THAT(rig.given(pods.back(), "main"), ElementsAre(2));
+        EXPECT_EQ(rig.used(2), 25 * (i + 1));
+    }
+    // Without a placement: on the cards with the most room, two of one container on two of them.
+    const RigPod two = rig.run("two", {{.name = "main", .whole = 2}});
+    ASSERT_TRUE(two.admission.admitted) << two.admission.message;
+    ASSERT_TRUE(rig.running(two));
+    EXPECT_THAT(rig.given(two, "main"), ElementsAre(0, 1));
+    // Beside a share of the other resource there is room for three.
+    const RigPod share = rig.run("share", {{.name = "main", .percent = 20, .cards = {3}}});
+    ASSERT_TRUE(rig.running(share));
+    EXPECT_EQ(rig.used(3), 20);
+    EXPECT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kWhole, 15, Seconds(10)));
+    EXPECT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kPercent, 250, Seconds(10)));
+    EXPECT_THAT(rig.violations(), IsEmpty());
+
+    rig.stop_agent();  // and all is as it was
+    ASSERT_TRUE(rig.start_agent());
+    ASSERT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kWhole, 15, Seconds(10)));
+    EXPECT_EQ(rig.used(2), 100);
+    for (const RigPod& pod : pods) rig.remove(pod);
+    rig.remove(two);
+    rig.remove(share);
+    EXPECT_TRUE(rig.settled_empty());
+    EXPECT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kPercent, 400, Seconds(10)));
+}
+
+TEST_P(AgentLive, OneReplicaAContainer) {
+    AgentRig rig(GetParam());
+    rig.adjust = [](Options& options) {
+        options.replicas = 2;
+        options.one_replica_a_container = true;
+    };
+    ASSERT_TRUE(rig.up_without_agent());
+    ASSERT_TRUE(rig.start_agent());
+    ASSERT_TRUE(rig.kubelet().wait_allocatable(AgentRig::kWhole, 8, Seconds(10)));
+    const RigPod refused = rig.run("two", {{.name = "main", .whole = 2}});
+    EXPECT_FALSE(refused.admission.admitted);
+    EXPECT_THAT(refused.admission.message, HasSubstr("failRequestsGreaterThanOne"));
+    EXPECT_TRUE(rig.run("one", {{.name = "main", .whole = 1}}).admission.admitted);
+}
+
 TEST_P(AgentLive, WhatDoesNotFitIsRefusedInWords) {
     AgentRig rig(GetParam());
     ASSERT_TRUE(rig.up());

@@ -84,8 +84,12 @@ std::string new_token() {
     return token;
 }
 
-Allocator::Allocator(StateFile& file, std::unique_ptr<inject::Injector> injector)
-    : file_(file), injector_(std::move(injector)) {}
+Allocator::Allocator(
+    StateFile& file, std::unique_ptr<inject::Injector> injector, bool distribute_replicas
+)
+    : file_(file), injector_(std::move(injector)) {
+    ledger_.distribute_replicas(distribute_replicas);
+}
 
 void Allocator::start(NodeState state, Hooks hooks) {
     const std::lock_guard lock(mutex_);

@@ -39,7 +39,10 @@ class Allocator {
         std::function<void()> changed;
     };
 
-    Allocator(StateFile& file, std::unique_ptr<inject::Injector> injector);
+    // `distribute_replicas`: NodeLedger::distribute_replicas.
+    Allocator(
+        StateFile& file, std::unique_ptr<inject::Injector> injector, bool distribute_replicas = true
+    );
 
     // Once, before any other thread uses it. Takes over the loaded state; its cards are
     // provisional.

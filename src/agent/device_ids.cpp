@@ -40,14 +40,14 @@ std::string unit_id(std::string_view card_uuid, int unit) {
 }
 
 std::string_view card_of(Resource resource, std::string_view id) {
-    if (resource == Resource::kWhole) return id;
     const std::size_t at = id.rfind(kSeparator);
-    if (at == std::string_view::npos || !parse_unit(id.substr(at + kSeparator.size()))) return {};
+    if (at == std::string_view::npos || !parse_unit(id.substr(at + kSeparator.size()))) {
+        return resource == Resource::kWhole ? id : std::string_view();
+    }
     return id.substr(0, at);
 }
 
-int unit_of(Resource resource, std::string_view id) {
-    if (resource == Resource::kWhole) return 0;
+int unit_of(std::string_view id) {
     const std::size_t at = id.rfind(kSeparator);
     if (at == std::string_view::npos) return 0;
     return parse_unit(id.substr(at + kSeparator.size())).value_or(0);

@@ -183,6 +183,13 @@ void DevicePlugins::fetch_unseen(const std::vector<ListedPod>& listed) {
 Result<kubelet::AllocateResponse> DevicePlugins::allocate(
     Resource resource, const std::vector<std::string>& ids
 ) {
+    if (options_.one_replica_a_container && resource == Resource::kWhole && ids.size() > 1) {
+        return Error{
+            ErrorCode::kInvalid,
+            std::string(core::kResourceWhole) + ": " + std::to_string(ids.size()) +
+                " devices asked for; this node shares its cards by time-slicing, and a container may "
+                "ask for one of them (failRequestsGreaterThanOne)"};
+    }
     const std::vector<core::Card> cards = allocator_.cards();
     std::vector<Candidate> containers;
     for (const NodePodPtr& pod : pods_.all()) {

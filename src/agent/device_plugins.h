@@ -25,6 +25,7 @@ namespace egpu::agent {
 struct DevicePluginsOptions {
     std::filesystem::path folder = "/var/lib/kubelet/device-plugins";
     std::vector<Resource> resources{Resource::kPercent, Resource::kWhole};
+    bool one_replica_a_container = false;  // NVIDIA's failRequestsGreaterThanOne
     Duration list_deadline = Millis(250);  // of pod-resources, within GetPreferredAllocation
     Duration fetch_deadline =
         Millis(300);  // of all GETs of pods not seen yet, within GetPreferredAllocation

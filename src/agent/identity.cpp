@@ -219,7 +219,8 @@ std::optional<Record> adopted_record(
     std::string token_if_none,
     std::int64_t now
 ) {
-    const auto size = NodeLedger::size_of(entry.resource, entry.ids.size());
+    const int replicas = cards.empty() ? 1 : cards.front().replicas;
+    const auto size = NodeLedger::size_of(entry.resource, entry.ids.size(), replicas);
     if (!size) return std::nullopt;
     Record record;
     record.token = entry.token.empty() ? std::move(token_if_none) : entry.token;

@@ -135,31 +135,40 @@ bool NodeLedger::set_ended(std::set<std::string, std::less<>> pod_uids) {
 
 std::vector<DeviceState> NodeLedger::devices(Resource resource) const {
     std::set<std::string_view> held;
-    std::set<std::string_view> shared;
-    std::set<std::string_view> whole;
     for (const Record& record : records_) {
         if (record.resource == resource) held.insert(record.ids.begin(), record.ids.end());
-        if (ended_.contains(record.holder.pod_uid)) continue;
-        for (const core::CardShare& share : record.cards) {
-            (record.resource == Resource::kWhole ? whole : shared).insert(share.uuid);
-        }
     }
+    const int count = resource == Resource::kPercent ? core::kCardUnits : replicas();
     std::vector<DeviceState> devices;
     for (const core::Card& c : cards_) {
         if (c.uuid.empty()) continue;
-        bool free_ok = c.healthy && !provisional_ && !whole.contains(c.uuid);
-        if (resource == Resource::kWhole) free_ok = free_ok && !shared.contains(c.uuid);
-        const auto add = [&](std::string id) {
-            const bool healthy = held.contains(id) ? c.healthy : free_ok;
+        std::vector<std::string> ids;
+        for (int unit = 0; unit < count; ++unit) {
+            ids.push_back(count == 1 ? c.uuid : unit_id(c.uuid, unit));
+        }
+        int room = count;
+        if (const int elsewhere = used_through_other(resource, c.uuid); elsewhere > 0) {
+            room = (core::kCardUnits - elsewhere) / (core::kCardUnits / count);
+            for (const std::string& id : ids) room -= held.contains(id) ? 1 : 0;
+        }
+        if (!c.healthy || provisional_) room = 0;
+        for (std::string& id : ids) {
+            const bool healthy = held.contains(id) ? c.healthy : room-- > 0;
             devices.push_back({std::move(id), healthy, c.numa});
-        };
-        if (resource == Resource::kWhole) {
-            add(c.uuid);
-        } else {
-            for (int unit = 0; unit < core::kCardUnits; ++unit) add(unit_id(c.uuid, unit));
         }
     }
     return devices;
+}
+
+int NodeLedger::used_through_other(Resource resource, std::string_view card) const {
+    std::map<std::string_view, std::vector<const Record*>> groups;
+    for (const Record& record : records_) {
+        if (record.resource == resource || !record.on_card(card)) continue;
+        if (!ended_.contains(record.holder.pod_uid)) groups[record.group].push_back(&record);
+    }
+    int percent = 0;
+    for (const auto& [group, records] : groups) percent += units_held(records);
+    return percent;
 }
 
 std::vector<CardUse> NodeLedger::usage() const {
@@ -199,12 +208,14 @@ std::vector<std::string> NodeLedger::violations() const {
     return found;
 }
 
-Result<NodeLedger::Size> NodeLedger::size_of(Resource resource, std::size_t ids) {
+Result<NodeLedger::Size> NodeLedger::size_of(Resource resource, std::size_t ids, int replicas) {
     const int count = static_cast<int>(ids);
     if (count < 1) {
         return Error{ErrorCode::kInvalid, std::string(resource_name(resource)) + ": no device IDs"};
     }
-    if (resource == Resource::kWhole) return Size{core::kCardUnits, count, true};
+    if (resource == Resource::kWhole) {
+        return Size{core::kCardUnits / replicas, count, replicas == 1};
+    }
     if (count < core::kCardUnits) return Size{count, 1, false};
     if (count % core::kCardUnits == 0) {
         return Size{core::kCardUnits, count / core::kCardUnits, true};

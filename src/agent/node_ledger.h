@@ -57,6 +57,11 @@ class NodeLedger {
     void set_cards(std::vector<core::Card> cards, bool provisional = false);
     const std::vector<core::Card>& cards() const { return cards_; }
     bool provisional() const { return provisional_; }
+    // Devices of nvidia.com/gpu on each card (core::Card::replicas).
+    int replicas() const { return cards_.empty() ? 1 : cards_.front().replicas; }
+    // Where a replica goes whose card nobody named: to the card with the most room, as NVIDIA's
+    // plugin does by default, or to the fullest that has room.
+    void distribute_replicas(bool distribute) { distribute_ = distribute; }
 
     // GetPreferredAllocation: IDs the kubelet should take, `size` of them when there are enough.
     // `candidates`: whose container it may be, most likely first. Remembered for the Allocate that
@@ -105,8 +110,8 @@ class NodeLedger {
     // Frees nothing; devices() no longer counts them. True when that may change a list.
     bool set_ended(std::set<std::string, std::less<>> pod_uids);
 
-    // The complete list for ListAndWatch. A free device of a card that the other resource uses is
-    // unhealthy; held devices are as healthy as their card.
+    // The complete list for ListAndWatch. Of a card that the other resource uses only as many free
+    // devices are healthy as there is room for; held devices are as healthy as their card.
     std::vector<DeviceState> devices(Resource resource) const;
 
     std::vector<CardUse> usage() const;  // as cards()
@@ -114,13 +119,14 @@ class NodeLedger {
     // well.
     std::vector<std::string> violations() const;
 
-    // A share or a number of whole cards from a count of IDs; kInvalid for anything else.
+    // A share, a number of whole cards or of replicas from a count of IDs; kInvalid for anything
+    // else.
     struct Size {
         int percent = 0;  // of each card
         int cards = 1;
         bool whole = false;
     };
-    static Result<Size> size_of(Resource resource, std::size_t ids);
+    static Result<Size> size_of(Resource resource, std::size_t ids, int replicas);
 
   private:
     struct Pending {
@@ -131,6 +137,8 @@ class NodeLedger {
         std::optional<Candidate> candidate;
     };
     const core::Card* card(std::string_view uuid) const;
+    // Percent of the card, those waiting for the kubelet's evidence (set_ended) left out.
+    int used_through_other(Resource resource, std::string_view card) const;
     // `probe` is the record to be: its IDs, group and kind count. Cards in `wishes` first, then
     // best fit; empty when nothing fits.
     std::vector<std::string> choose(
@@ -158,6 +166,7 @@ class NodeLedger {
 
     std::vector<core::Card> cards_;
     bool provisional_ = false;
+    bool distribute_ = true;
     std::vector<Record> records_;
     std::map<Resource, Pending> pending_;
     std::set<std::string, std::less<>> ended_;  // UIDs of pods

@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 
 #include "base/files.h"
+#include "core/card.h"
+#include "core/request.h"
 #include "flags/values.h"
 #include "inject/nvidia_config.h"
 
@@ -148,13 +150,18 @@ Status NvidiaOptions::read_config_file(Options& options) {
     from_file_ = std::move(config->flags);
     for (const std::string& note : config->notes) options.notes.push_back(file + ": " + note);
     for (const auto& shared : config->time_slicing) {
-        return Error{
-            ErrorCode::kInvalid,
-            "--config-file " + file + ": sharing.timeSlicing: " + std::to_string(shared.replicas) +
-                " replicas of " + shared.resource +
-                " are not offered, nothing would keep their users apart; shares are: remove the "
-                "section and let pods ask for nano-gpu/gpu-percent: " +
-                std::to_string(std::max(1, 100 / shared.replicas))};
+        const std::string where = "--config-file " + file + ": sharing.timeSlicing: ";
+        if (shared.resource != core::kResourceWhole) {
+            return Error{
+                ErrorCode::kInvalid, where + shared.resource + " is not a resource of this agent"};
+        }
+        if (shared.replicas > core::kCardUnits) {
+            return Error{
+                ErrorCode::kInvalid,
+                where + std::to_string(shared.replicas) + " replicas: 100 are the most"};
+        }
+        options.replicas = shared.replicas;
+        options.one_replica_a_container = config->fail_requests_greater_than_one;
     }
     for (const auto& shared : config->mps) {
         return Error{
@@ -259,6 +266,7 @@ Status NvidiaOptions::apply_without_effect(Options& options) const {
             "shared-devices-allocation-policy", policy, "is not distributed or packed"
         );
     }
+    options.distribute_replicas = policy == "distributed";
     if (given("cdi-feature-flags")) {
         options.notes.emplace_back(
             "--cdi-feature-flags has no effect: they are switches of NVIDIA's CDI library"

@@ -87,12 +87,34 @@ TEST_F(ConfigFile, mistakes_name_file_and_field) {
     );
 }
 
-TEST_F(ConfigFile, replicas_are_refused_with_the_better_way) {
-    const std::string message = refused({file(
-        "version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n"
-    )});
-    EXPECT_THAT(message, HasSubstr("4 replicas of nvidia.com/gpu"));
-    EXPECT_THAT(message, HasSubstr("nano-gpu/gpu-percent: 25"));
+TEST_F(ConfigFile, nvidias_own_example_loads_unchanged) {
+    const Options options =
+        parsed({std::string("--config-file=") + EDGE_GPU_TEST_DATA "/nvidia-config/example.yaml"});
+    EXPECT_EQ(options.replicas, 4);
+    EXPECT_FALSE(options.one_replica_a_container);
+    EXPECT_TRUE(options.distribute_replicas);
+}
+
+TEST_F(ConfigFile, time_slicing) {
+    const auto sharing = [&](const std::string& text) {
+        return file("version: v1\nsharing: {timeSlicing: " + text + "}\n");
+    };
+    const Options options = parsed(
+        {sharing("{failRequestsGreaterThanOne: true, resources: [{name: gpu, devices: all, "
+                 "replicas: 10}]}"),
+         "--shared-devices-allocation-policy=packed"}
+    );
+    EXPECT_EQ(options.replicas, 10);
+    EXPECT_TRUE(options.one_replica_a_container);
+    EXPECT_FALSE(options.distribute_replicas);
+    EXPECT_THAT(
+        refused({sharing("{resources: [{name: mig-1g.5gb, replicas: 2}]}")}),
+        HasSubstr("nvidia.com/mig-1g.5gb is not a resource of this agent")
+    );
+    EXPECT_THAT(
+        refused({sharing("{resources: [{name: gpu, replicas: 101}]}")}),
+        HasSubstr("101 replicas: 100 are the most")
+    );
     EXPECT_THAT(
         refused({file("version: v1\nsharing: {mps: {resources: [{name: gpu, replicas: 3}]}}\n")}),
         HasSubstr("nano-gpu/gpu-percent: 33")

@@ -280,6 +280,7 @@ std::string describe(const Options& options) {
         {"deviceIDStrategy", text(options.inject.device_id_strategy)},
         {"passDeviceSpecs", options.inject.pass_device_specs ? "true" : "false"},
         {"resources", list(resources)},
+        {"replicas", std::to_string(options.replicas)},
         {"listen", text(options.listen)},
         {"xidPolicy", text(options.xid_policy)},
         {"logLevel", kLevels[static_cast<int>(options.log_level)]},

@@ -18,7 +18,10 @@ int rank(const Record& record) {
 }  // namespace
 
 bool Record::whole() const {
-    return resource == Resource::kWhole || ids.size() >= static_cast<std::size_t>(core::kCardUnits);
+    if (resource == Resource::kWhole) {
+        return cards.empty() || cards.front().percent == core::kCardUnits;  // else a replica
+    }
+    return ids.size() >= static_cast<std::size_t>(core::kCardUnits);
 }
 
 bool Record::overridden() const {
@@ -37,7 +40,9 @@ bool Record::on_card(std::string_view uuid) const {
 
 int units_held(std::span<const Record* const> records) {
     const auto weight = [](const Record& r) {
-        return r.whole() ? core::kCardUnits : static_cast<int>(r.ids.size());
+        if (r.whole()) return core::kCardUnits;
+        if (r.resource == Resource::kWhole) return r.cards.front().percent;
+        return static_cast<int>(r.ids.size());
     };
     if (records.size() == 1) return weight(*records.front());
 
@@ -53,7 +58,7 @@ int units_held(std::span<const Record* const> records) {
         for (const std::string& id : record->ids) {
             if (!covered.insert(id).second) ++shared;
         }
-        if (record->resource == Resource::kWhole) shared *= core::kCardUnits;
+        if (record->resource == Resource::kWhole) shared *= weight(*record);
         units += rank(*record) == 0 ? weight(*record) : std::max(0, weight(*record) - shared);
     }
     return units;

@@ -18,6 +18,9 @@ struct Card {
     std::int64_t memory_mib = 0;  // 0 when unknown: memory is then not accounted
     int numa = -1;                // NUMA node, -1 when unknown
     bool healthy = true;
+    // How many devices of nvidia.com/gpu its node offers for it (NVIDIA's time-slicing replicas,
+    // the same for all cards of a node). Above 1 such a device is a share of 100 / replicas percent.
+    int replicas = 1;
 
     bool operator==(const Card&) const = default;
 };

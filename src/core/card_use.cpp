@@ -22,6 +22,17 @@ std::vector<Demand> demands_of(const PodRequest& request) {
     return demands;
 }
 
+void adapt_to_replicas(std::vector<Demand>& demands, int replicas) {
+    for (Demand& demand : demands) {
+        if (!demand.nvidia && !demand.replica) continue;
+        demand.replica = replicas > 1;
+        demand.nvidia = demand.whole = !demand.replica;
+        demand.percent = static_cast<std::uint8_t>(
+            demand.replica ? std::max(1, kCardUnits / replicas) : kCardUnits
+        );
+    }
+}
+
 std::int64_t memory_on(const Demand& demand, std::int64_t card_memory_mib) {
     if (demand.whole) return card_memory_mib;
     if (demand.memory_mib > 0) return demand.memory_mib;

@@ -16,13 +16,18 @@ struct Demand {
     std::uint8_t percent = 0;  // per card; 100 with whole
     ContainerKind kind = ContainerKind::kApp;
     bool whole = false;
-    bool nvidia = false;  // asked through nvidia.com/gpu: a pool of device IDs of its own
+    bool nvidia = false;   // cards through nvidia.com/gpu: a pool of device IDs of its own
+    bool replica = false;  // asked through nvidia.com/gpu, on a node where that is a share
 
     int units() const { return percent * cards; }  // percent units, also for nvidia.com/gpu
     bool operator==(const Demand&) const = default;
 };
 
 std::vector<Demand> demands_of(const PodRequest& request);
+// As a node takes them whose cards have `replicas` devices of nvidia.com/gpu each (Card::replicas):
+// with 1 such a device is a whole card, else a share of 100 / replicas percent, several of one
+// container on different cards. May be called again with another number.
+void adapt_to_replicas(std::vector<Demand>& demands, int replicas);
 
 // A card as far as one pod is concerned.
 struct CardView {

@@ -88,6 +88,8 @@ void Ledger::set_cards(NodeRecord& node, const NodeInventory& inventory) {
         cards.push_back(record);
     }
     node.synthetic = cards.empty();
+    node.replicas = cards.empty() ? 1 : std::clamp(inventory.cards.front().replicas, 1, kCardUnits);
+    for (const PodSlot slot : node.pods) adapt_to_replicas(pods_[slot].demands, node.replicas);
     if (node.synthetic) {
         for (int i = 0; i < synthetic_cards(inventory); ++i) {
             cards.push_back({});
@@ -146,6 +148,7 @@ PodRecord Ledger::make_record(
     record.key = key_of(id);
     record.node = node;
     record.demands = demands_of(request);
+    adapt_to_replicas(record.demands, nodes_[node].replicas);
     for (std::size_t i = 0; i < record.demands.size(); ++i) {
         record.demands[i].name = strings_.acquire(request.containers[i].name);
     }
@@ -302,8 +305,13 @@ Result<Placement> Ledger::reserve(
     Query asked = query(request, pod.uid);
     const Verdict verdict = plan_on(nodes_[*id], nodes_[*id].usage, asked);
     if (!verdict.fits) return Error{ErrorCode::kExhausted, std::string(verdict.reason)};
-    const Placement placement =
-        placement_from_choice(nodes_[*id].cards, request, asked.choice_, strings_);
+    const Placement placement = placement_from_choice(
+        nodes_[*id].cards,
+        request,
+        asked.search_on(nodes_[*id].replicas).demands(),
+        asked.choice_,
+        strings_
+    );
     PodRecord record = make_record(pod, *id, request, placement);
     record.reserved = true;
     record.expires = now + ttl;

@@ -116,6 +116,7 @@ NodeInfo Ledger::info_of(const NodeRecord& node) const {
         card.card.numa = record.numa;
         card.card.memory_mib = record.memory_mib;
         card.card.healthy = record.healthy;
+        card.card.replicas = node.replicas;
         card.used_percent = node.usage.cards[i].percent;
         card.used_memory_mib = node.usage.cards[i].memory_mib;
         card.whole = node.usage.cards[i].whole;
@@ -199,9 +200,9 @@ std::optional<PodInfo> Ledger::pod(std::string_view uid) const {
     if (slot == FlatIndex::kNone) return std::nullopt;
     const PodRecord& pod = pods_[slot];
     const NodeRecord& node = nodes_[pod.node];
-    const auto uses = [&](bool nvidia) {
+    const auto uses = [&](bool whole) {
         return std::any_of(pod.demands.begin(), pod.demands.end(), [&](const Demand& demand) {
-            return demand.nvidia == nvidia;
+            return (demand.nvidia || demand.replica) == whole;
         });
     };
     return PodInfo{

@@ -90,6 +90,7 @@ struct NodeRecord {
     bool used = false;      // this slot holds a node
     bool known = false;     // the node itself has been seen, not only pods on it
     bool synthetic = false;
+    int replicas = 1;  // Card::replicas of its cards
     std::int64_t percent_units = 0;
     std::int64_t whole_units = 0;
     std::vector<CardRecord> cards;

@@ -41,6 +41,7 @@ NodeInventory random_inventory(Random& random, int node) {
     }
     const bool mixed = random.chance(0.2);
     const int cards = random.between(1, random.chance(0.05) ? 20 : 5);
+    const int replicas = random.chance(0.2) ? random.between(2, 4) : 1;
     for (int i = 0; i < cards; ++i) {
         Card card;
         card.uuid = "GPU-" + std::to_string(node) + "-" + std::to_string(i);
@@ -48,6 +49,7 @@ NodeInventory random_inventory(Random& random, int node) {
         card.model = mixed && random.chance(0.5) ? "NVIDIA A10" : "Tesla T4";
         card.memory_mib = mixed && random.chance(0.5) ? 2400 : 1600;
         card.healthy = !random.chance(0.1);
+        card.replicas = replicas;
         inventory.cards.push_back(card);
     }
     return inventory;
@@ -243,7 +245,7 @@ TEST_F(LedgerProperty, QuickAnswersEqualThePlanner) {
                             for (const auto& p : std::get<Placement>(expected).containers) {
                                 if (p.container != c.name) continue;
                                 for (const auto& share : p.cards) {
-                                    if (share.index == s.card.index) return true;
+                                    if (share.index == s.card.index) return share.percent == 100;
                                 }
                             }
                             return false;

@@ -25,6 +25,17 @@ Query::Query(const PodRequest& request, const Policy& policy)
     prepare_quick();
 }
 
+CardSearch& Query::search_on(int replicas) {
+    if (replicas <= 1) return *search_;
+    for (auto& [number, search] : replicated_) {
+        if (number == replicas) return *search;
+    }
+    std::vector<Demand> demands = search_->demands();
+    adapt_to_replicas(demands, replicas);
+    replicated_.emplace_back(replicas, std::make_unique<CardSearch>(std::move(demands)));
+    return *replicated_.back().second;
+}
+
 Query Ledger::query(const PodRequest& request, std::string_view uid) const {
     const Policy* policy = find_policy(request.policy);
     Query query(request, policy == nullptr ? *policy_ : *policy);
@@ -58,6 +69,7 @@ Verdict Ledger::plan_on(const NodeRecord& node, const NodeUsage& usage, Query& q
     for (std::size_t i = 0; i < node.cards.size(); ++i) {
         query.views_[i].usable &= acceptable(query, node.cards[i].model);
     }
+    CardSearch& search = query.search_on(node.replicas);
     const PolicyContext context{options_.seed, query.pod_key_, node.key};
     const auto budgeted = [&](auto&& work) {
         const int budget = std::clamp(query.steps_, 0, kPlanSteps);
@@ -67,11 +79,11 @@ Verdict Ledger::plan_on(const NodeRecord& node, const NodeUsage& usage, Query& q
         return result;
     };
     const PlanStatus status = budgeted([&](int& steps) {
-        return query.search_->plan(query.views_, *query.policy_, context, steps, query.choice_);
+        return search.plan(query.views_, *query.policy_, context, steps, query.choice_);
     });
     if (status == PlanStatus::kFits) return {true, false, {}};
     return query.refuse(budgeted([&](int& steps) {
-        return explain_misfit(query.views_, *query.search_, query.request_.models, steps);
+        return explain_misfit(query.views_, search, query.request_.models, steps);
     }));
 }
 
@@ -97,7 +109,8 @@ Verdict Ledger::fits(std::string_view name, Query& query) const {
 }
 
 int Ledger::score_plan(const NodeRecord& node, Query& query) const {
-    card_use(query.views_, query.demands(), query.choice_, query.use_);
+    const std::vector<Demand>& demands = query.search_on(node.replicas).demands();
+    card_use(query.views_, demands, query.choice_, query.use_);
     const PolicyContext context{options_.seed, query.pod_key_, node.key};
     return query.policy_->node_score(node_change(query.views_, query.use_), context);
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/card_search.h"
@@ -39,6 +40,8 @@ class Query {
 
     Query(const PodRequest& request, const Policy& policy);
     const std::vector<Demand>& demands() const { return search_->demands(); }
+    // The search for nodes with so many devices of nvidia.com/gpu on a card.
+    CardSearch& search_on(int replicas);
     Verdict refuse(Misfit misfit);
 
     // ledger_quick.cpp: answers from a node's summary alone.
@@ -57,6 +60,7 @@ class Query {
     PodRequest request_;
     const Policy* policy_ = nullptr;
     std::unique_ptr<CardSearch> search_;
+    std::vector<std::pair<int, std::unique_ptr<CardSearch>>> replicated_;  // by replicas, when met
     std::uint64_t pod_key_ = 0;
     NodeId own_node_ = kNoNode;
     std::uint32_t own_pod_ = 0;

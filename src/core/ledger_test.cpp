@@ -383,5 +383,69 @@ TEST_F(LedgerTest, StrangeInputIsIgnored) {
     EXPECT_EQ(why("big", gpus(1000)), "fits");
 }
 
+// NVIDIA's time-slicing: the node offers each card four times through nvidia.com/gpu.
+class ReplicasTest : public LedgerTest {
+  protected:
+    ReplicasTest() { ledger.upsert_node("n1", replicated(2, 4)); }
+    static NodeInventory replicated(int cards, int replicas) {
+        NodeInventory inventory = t4s(cards);
+        for (Card& card : inventory.cards) card.replicas = replicas;
+        return inventory;
+    }
+    Result<Placement> reserve(const std::string& uid, const PodRequest& request) {
+        return ledger.reserve({uid, "default", "pod-" + uid}, "n1", request, {}, Seconds(30));
+    }
+};
+
+TEST_F(ReplicasTest, ADeviceIsAShare) {
+    for (int i = 0; i < 8; ++i) {
+        const auto placement = reserve("p" + std::to_string(i), gpus(1));
+        ASSERT_TRUE(placement) << placement.error().message;
+        EXPECT_EQ(placement->containers[0].cards[0].percent, 25);
+    }
+    EXPECT_EQ(used(ledger, "n1"), (std::vector<int>{100, 100}));
+    EXPECT_EQ(ledger.node("n1")->cards[0].used_memory_mib, 16000);
+    EXPECT_EQ(why("n1", gpus(1)), "no card with 25 percent free");
+    EXPECT_TRUE(ledger.release_reservation("p3"));
+    EXPECT_EQ(why("n1", gpus(1)), "fits");
+}
+
+TEST_F(ReplicasTest, SeveralOfOneContainerLieOnDifferentCards) {
+    const auto placement = reserve("two", gpus(2));
+    ASSERT_TRUE(placement);
+    EXPECT_EQ(used(ledger, "n1"), (std::vector<int>{25, 25}));
+    EXPECT_NE(why("n1", gpus(3)), "fits");
+    // Beside shares of the other resource, but never on a card taken whole.
+    ASSERT_TRUE(reserve("share", share(70)));
+    ASSERT_FALSE(reserve("whole", share(100)));
+    EXPECT_EQ(used(ledger, "n1"), (std::vector<int>{95, 25}));
+}
+
+TEST_F(ReplicasTest, PodsFollowTheirNode) {
+    ledger.upsert_pod(bound("u1", "n1", gpus(1), on({{"GPU-0", 0, 100, 0}})));
+    ledger.upsert_pod(bound("u2", "n1", share(50), on({{"GPU-0", 0, 50, 0}})));
+    EXPECT_EQ(used(ledger, "n1"), (std::vector<int>{75, 0}));
+    EXPECT_TRUE(ledger.pod("u1")->uses_whole);
+    EXPECT_FALSE(ledger.pod("u1")->uses_percent);
+    ledger.upsert_node("n1", t4s(2));  // time-slicing was switched off under them
+    EXPECT_EQ(used(ledger, "n1"), (std::vector<int>{100, 50}));
+    ledger.upsert_node("n1", replicated(2, 10));
+    EXPECT_EQ(used(ledger, "n1"), (std::vector<int>{60, 0}));
+    EXPECT_EQ(ledger.node("n1")->cards[0].card.replicas, 10);
+}
+
+TEST_F(ReplicasTest, TheSamePodMeetsBothKindsOfNodes) {
+    ledger.upsert_node("n2", t4s(1));
+    Query query = ledger.query(gpus(1));
+    EXPECT_TRUE(ledger.fits("n1", query).fits);
+    EXPECT_TRUE(ledger.fits("n2", query).fits);
+    ledger.upsert_pod(bound("u1", "n2", share(10), on({{"GPU-0", 0, 10, 0}})));
+    ledger.upsert_pod(bound("u2", "n1", share(10), on({{"GPU-0", 0, 10, 0}})));
+    Query again = ledger.query(gpus(1));
+    EXPECT_TRUE(ledger.fits("n1", again).fits);
+    EXPECT_FALSE(ledger.fits("n2", again).fits);
+    EXPECT_GT(ledger.score("n1", again), 0);
+}
+
 }  // namespace
 }  // namespace egpu::core

@@ -131,7 +131,7 @@ NodeSummary Ledger::compute_summary(const NodeRecord& node) const {
     NodeSummary summary;
     summary.key = node.key;
     if (!node.known || node.cards.empty()) return summary;
-    summary.quick = node.cards.size() <= NodeSummary::kMaxCards;
+    summary.quick = node.cards.size() <= NodeSummary::kMaxCards && node.replicas == 1;
     summary.cards = static_cast<std::uint16_t>(node.cards.size());
     summary.model = node.cards[0].model;
     summary.memory_mib = node.cards[0].memory_mib;

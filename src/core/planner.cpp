@@ -90,7 +90,9 @@ PlanResult plan(
     const PolicyContext& context
 ) {
     const std::vector<CardView> views = views_of(cards, request.models);
-    CardSearch search(demands_of(request));
+    std::vector<Demand> demands = demands_of(request);
+    if (!cards.empty()) adapt_to_replicas(demands, cards.front().card.replicas);
+    CardSearch search(std::move(demands));
     CardChoice choice;
     int steps = kPlanSteps;
     if (search.plan(views, policy, context, steps, choice) != PlanStatus::kFits) {
@@ -99,12 +101,13 @@ PlanResult plan(
     }
     Placement placement;
     std::size_t next = 0;
-    for (const ContainerRequest& container : request.containers) {
+    for (std::size_t i = 0; i < request.containers.size(); ++i) {
+        const ContainerRequest& container = request.containers[i];
+        const int percent = search.demands()[i].percent;
         ContainerPlacement placed{container.name, {}};
         for (int n = 0; n < container.cards; ++n) {
             const Card& card = cards[static_cast<std::size_t>(choice[next++])].card;
-            placed.cards.push_back({card.uuid, card.index, container.percent, container.memory_mib}
-            );
+            placed.cards.push_back({card.uuid, card.index, percent, container.memory_mib});
         }
         placement.containers.push_back(std::move(placed));
     }
@@ -121,7 +124,9 @@ Result<std::vector<CardState>> use_of(
         EG_TRY_VOID(resolve_container(cards, container, placement, choice));
     }
     std::vector<CardUse> uses;
-    card_use(views_of(states, {}), demands_of(request), choice, uses);
+    std::vector<Demand> demands = demands_of(request);
+    if (!cards.empty()) adapt_to_replicas(demands, cards.front().replicas);
+    card_use(views_of(states, {}), demands, choice, uses);
     for (const CardUse& use : uses) {
         if (use.percent > kCardUnits) {
             return Error{

@@ -44,19 +44,21 @@ Resolution resolve(std::span<const CardRecord> cards, const PodRecord& record, C
 Placement placement_from_choice(
     std::span<const CardRecord> cards,
     const PodRequest& request,
+    std::span<const Demand> demands,
     const CardChoice& choice,
     const StringPool& strings
 ) {
     Placement placement;
     std::size_t next = 0;
-    for (const ContainerRequest& container : request.containers) {
+    for (std::size_t i = 0; i < request.containers.size(); ++i) {
+        const ContainerRequest& container = request.containers[i];
         ContainerPlacement placed{container.name, {}};
         for (int n = 0; n < container.cards; ++n) {
             const CardRecord& card = cards[static_cast<std::size_t>(choice[next++])];
             placed.cards.push_back(
                 {std::string(strings.text(card.uuid)),
                  card.index,
-                 container.percent,
+                 demands[i].percent,
                  container.memory_mib}
             );
         }

@@ -38,6 +38,7 @@ Resolution resolve(std::span<const CardRecord> cards, const PodRecord& record, C
 Placement placement_from_choice(
     std::span<const CardRecord> cards,
     const PodRequest& request,
+    std::span<const Demand> demands,  // of the request, as the node takes them
     const CardChoice& choice,
     const StringPool& strings
 );

@@ -1,5 +1,6 @@
 #include "gpu/cards_annotation.h"
 
+#include <algorithm>
 #include <limits>
 #include <set>
 
@@ -24,6 +25,7 @@ void append_card(std::string& out, const core::Card& card, std::string_view reas
     json::append_quoted(out, card.model);
     out += ",\"memoryMiB\":" + std::to_string(card.memory_mib);
     if (card.numa >= 0) out += ",\"numa\":" + std::to_string(card.numa);
+    if (card.replicas > 1) out += ",\"replicas\":" + std::to_string(card.replicas);
     out += card.healthy ? ",\"healthy\":true" : ",\"healthy\":false";
     if (!card.healthy && !reason.empty()) {
         out += ",\"reason\":";
@@ -80,6 +82,9 @@ Result<core::Card> decode_card(const json::value& from) {
         if (!node) return node.error().wrap(name);
         card.numa = static_cast<int>(*node);
     }
+    const auto replicas = number(from, "replicas", 1, core::kCardUnits);
+    if (!replicas) return replicas.error().wrap(name);
+    card.replicas = std::max(1, static_cast<int>(*replicas));
     card.model = json::get_string(from, {"model"});
     if (card.model.size() > kMostModel) return invalid(name + ": model is too long");
     const auto* healthy = json::find(from, {"healthy"});

@@ -172,15 +172,35 @@ Result<int> replicas_of(const YAML::Node& node, const std::string& where) {
     return bad(where, "is not a number from 2 on");
 }
 
+// NVIDIA's plugin reads `rename` and `devices` and ignores them.
+Status keeps_name_and_devices(const YAML::Node& resource, const std::string& where) {
+    if (present(resource["rename"])) {
+        return bad(where + ".rename", "is not possible: the resource keeps its name");
+    }
+    EG_TRY(const auto devices, words(resource["devices"], where + ".devices"));
+    if (devices && *devices != "all") {
+        return bad(where + ".devices", "is not possible: the replicas are of all cards");
+    }
+    return ok_status();
+}
+
 Status read_replicas(
-    const YAML::Node& section, const std::string& where, std::vector<NvidiaConfig::Replicas>& out
+    const YAML::Node& section,
+    const std::string& where,
+    std::vector<NvidiaConfig::Replicas>& out,
+    bool& fail_greater
 ) {
     if (!present(section)) return ok_status();
     EG_TRY_VOID(keys(section, where, {"renameByDefault", "failRequestsGreaterThanOne", "resources"})
     );
-    for (const char* flag : {"renameByDefault", "failRequestsGreaterThanOne"}) {
-        EG_TRY([[maybe_unused]] const bool checked, boolean(section[flag], at(where, flag)));
+    EG_TRY(const bool rename, boolean(section["renameByDefault"], at(where, "renameByDefault")));
+    if (rename) {
+        return bad(at(where, "renameByDefault"), "is not possible: the resource keeps its name");
     }
+    EG_TRY(
+        fail_greater,
+        boolean(section["failRequestsGreaterThanOne"], at(where, "failRequestsGreaterThanOne"))
+    );
     const YAML::Node list = section["resources"];
     if (!present(list)) return ok_status();
     if (!list.IsSequence()) return bad(at(where, "resources"), "is not a list");
@@ -189,6 +209,7 @@ Status read_replicas(
         EG_TRY_VOID(keys(list[i], entry, {"name", "rename", "devices", "replicas"}));
         EG_TRY(const auto name, words(list[i]["name"], entry + ".name"));
         if (!name || name->empty()) return bad(entry + ".name", "is missing");
+        EG_TRY_VOID(keeps_name_and_devices(list[i], entry));
         EG_TRY(const int count, replicas_of(list[i]["replicas"], entry + ".replicas"));
         const std::string full =
             name->find('/') == std::string::npos ? "nvidia.com/" + *name : *name;
@@ -242,10 +263,14 @@ Result<NvidiaConfig> read_root(const YAML::Node& root) {
     EG_TRY_VOID(read_resources(root["resources"]));
     if (const YAML::Node sharing = root["sharing"]; present(sharing)) {
         EG_TRY_VOID(keys(sharing, "sharing", {"timeSlicing", "mps"}));
-        EG_TRY_VOID(
-            read_replicas(sharing["timeSlicing"], "sharing.timeSlicing", config.time_slicing)
-        );
-        EG_TRY_VOID(read_replicas(sharing["mps"], "sharing.mps", config.mps));
+        EG_TRY_VOID(read_replicas(
+            sharing["timeSlicing"],
+            "sharing.timeSlicing",
+            config.time_slicing,
+            config.fail_requests_greater_than_one
+        ));
+        bool of_mps = false;
+        EG_TRY_VOID(read_replicas(sharing["mps"], "sharing.mps", config.mps, of_mps));
     }
     EG_TRY_VOID(read_imex(root["imex"], config));
     return config;

@@ -103,6 +103,16 @@ TEST(NvidiaConfig, wrong_values_are_named) {
         HasSubstr("replicas: is not a number from 2")
     );
     EXPECT_THAT(sharing("resources: [{replicas: 2}]"), HasSubstr("resources[0].name: is missing"));
+    EXPECT_THAT(sharing("renameByDefault: true"), HasSubstr("renameByDefault: is not possible"));
+    // NVIDIA's plugin reads these two and ignores them.
+    EXPECT_THAT(
+        sharing("resources: [{name: gpu, rename: gpu.shared, replicas: 2}]"),
+        HasSubstr("resources[0].rename: is not possible")
+    );
+    EXPECT_THAT(
+        sharing("resources: [{name: gpu, devices: 2, replicas: 2}]"),
+        HasSubstr("resources[0].devices: is not possible")
+    );
     EXPECT_THAT(sharing("resources: 3"), HasSubstr("is not a list"));
     EXPECT_THAT(sharing("renameByDefault: perhaps"), HasSubstr("neither true nor false"));
     EXPECT_THAT(

@@ -59,7 +59,7 @@ def _by_annotations(pod, name):
     return cards, None if nano is None else {int(index) for index in nano.split(",")}
 
 
-def _of_books(looks, pod):
+def _of_books(looks, pod, replicas):
     """Lines that say where the kubelet's and both ledgers' books differ from this pod's annotations."""
     where = f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']}"
     uid, identity = pod["metadata"]["uid"], (pod["metadata"]["namespace"], pod["metadata"]["name"])
@@ -81,7 +81,7 @@ def _of_books(looks, pod):
         here = f"{where} container {name} ({resource} {units})"
         cards, nano = _by_annotations(pod, name)
         says = f"edge-gpu.io/placement says {_cards(cards)}"
-        percent = 100 if resource == WHOLE else min(units, 100)
+        percent = 100 // replicas if resource == WHOLE else min(units, 100)
         wanted = units if resource == WHOLE else max(1, units // 100)
         if len(cards) != wanted or set(cards.values()) != {percent}:
             yield f"{here}: it asks for {wanted} card(s) with {percent} percent, edge-gpu.io/placement says {cards or 'nothing'}"
@@ -149,10 +149,11 @@ def _of_cards(looks):
         yield f"the scheduler's ledger has pods without a card: {looks.scheduler['Unplaced']}"
 
 
-def differences(cluster, namespace):
-    """Lines that say who disagrees about what, of the reporting pods of a namespace on the node; empty when all agree."""
+def differences(cluster, namespace, replicas=1):
+    """Lines that say who disagrees about what, of the reporting pods of a namespace on the node; empty when all agree.
+    `replicas`: devices of nvidia.com/gpu that the agent offers for each card."""
     looks = _Looks(cluster, namespace)
-    lines = [line for pod in looks.pods for line in _of_books(looks, pod)] + list(_of_cards(looks))
+    lines = [line for pod in looks.pods for line in _of_books(looks, pod, replicas)] + list(_of_cards(looks))
     known = {pod["metadata"]["uid"] for pod in looks.pods}
     lines += [f"the agent's ledger has a card for {one['namespace']}/{one['pod']} container {one['container']}, and there is no such pod"
               for one in looks.agent["holders"] if one["podUID"] not in known]
@@ -162,7 +163,7 @@ def differences(cluster, namespace):
     return lines
 
 
-def hold(cluster, namespace, pods, start_s=120):
+def hold(cluster, namespace, pods, start_s=120, replicas=1):
     """Waits until `pods` reporting pods run, then until all sides agree about them; an AssertionError lists what is wrong."""
     def ready():
         states = [_state(pod) for pod in cluster.get("pods", "-n", namespace, "-l", report.LABEL)["items"]]
@@ -174,7 +175,7 @@ def hold(cluster, namespace, pods, start_s=120):
         return True
 
     def agree():
-        lines = differences(cluster, namespace)
+        lines = differences(cluster, namespace, replicas)
         assert not lines, "\n".join(lines)
         return True
     wait_until(ready, f"{pods} pods of {namespace} run", start_s, interval_s=0.5)
