@@ -173,6 +173,18 @@ TEST(PlacementAnnotations, UntrustedPlacements) {
     EXPECT_TRUE(parse_placement(card(R"({"uuid":"","index":0,"percent":5,"new":[1]})")));
 }
 
+// With time-slicing a device of nvidia.com/gpu is a part of a card.
+TEST(PlacementAnnotations, ADeviceOfNvidiaMayBeAShare) {
+    core::PodRequest request = request_of({{"main", {100, 2}}});
+    const StringMap annotations =
+        to_annotations({{{"main", {{"GPU-1", 1, 25, 0}, {"GPU-2", 2, 25, 0}}}}});
+    EXPECT_FALSE(from_annotations(annotations, request).ok()) << "of nano-gpu/gpu-percent";
+    request.containers[0].resource = core::kResourceWhole;
+    const auto placement = from_annotations(annotations, request);
+    ASSERT_TRUE(placement.ok()) << placement.error().message;
+    EXPECT_EQ((*placement)->containers[0].cards[1].percent, 25);
+}
+
 TEST(PlacementAnnotations, MustAgreeWithTheRequest) {
     const core::Placement placement{{{"a", {{"GPU-1", 0, 20, 0}}}, {"b", {{"GPU-1", 0, 30, 0}}}}};
     const StringMap annotations = to_annotations(placement);
