@@ -154,7 +154,8 @@ Error NodeLedger::refusal(const Record& probe, const Size& size) const {
                 std::to_string(free_cards) + " of " + std::to_string(cards_.size()) +
                 (free_cards == 1 ? " is" : " are") + " free";
     } else {
-        text += size.cards == 1 ? "no card has " : std::to_string(size.cards) + " cards are needed with ";
+        text += size.cards == 1 ? "no card has "
+                                : std::to_string(size.cards) + " cards are needed with ";
         text += std::to_string(size.percent) + " percent free";
         if (most_free > 0) {
             text += " (the most is " + std::to_string(most_free) + " percent, on card " +

@@ -113,9 +113,8 @@ Result<std::unique_ptr<Agent>> Agent::start(const Options& options, const AgentT
 
     for (core::Card& card : loaded.state.cards) card.replicas = options.replicas;
     log::info("injection", {{"strategy", injector->name()}, {"why", injector->why()}});
-    parts.allocator = std::make_unique<Allocator>(
-        parts.state, std::move(injector), options.distribute_replicas
-    );
+    parts.allocator =
+        std::make_unique<Allocator>(parts.state, std::move(injector), options.distribute_replicas);
     DevicePluginsOptions plugin_options;
     plugin_options.folder = options.device_plugin_dir;
     plugin_options.resources = options.resources;
@@ -139,11 +138,16 @@ Result<std::unique_ptr<Agent>> Agent::start(const Options& options, const AgentT
     );
     parts.monitor->start();
     if (!parts.monitor->wait_for_cards(timing.wait_for_cards)) {
-        log::warn(
-            "the driver has not answered yet",
-            {{"error", parts.monitor->latest().error},
-             {"cards known from the last run", parts.allocator->cards().size()}}
-        );
+        const std::string error = parts.monitor->latest().error;
+        if (error.empty()) {  // it may have; the driver's files are staged before the cards count
+            log::info("the cards are not ready yet");
+        } else {
+            log::warn(
+                "the driver has not answered yet",
+                {{"error", error},
+                 {"cards known from the last run", parts.allocator->cards().size()}}
+            );
+        }
     }
     parts.plugins->start();
 

@@ -73,8 +73,8 @@ class Allocator {
     // One change to the ledger; durable and shown when it returns. `edit` says whether it changed
     // anything.
     void edit(const std::function<bool(NodeLedger&)>& edit);
-    // NodeLedger::set_ended for the records whose pod `ended` knows; shown, nothing to make durable.
-    // `ended` is called under the mutex.
+    // NodeLedger::set_ended for the records whose pod `ended` knows; shown, nothing to make
+    // durable. `ended` is called under the mutex.
     void offer_ended(const std::function<bool(std::string_view pod_uid)>& ended);
     // A look at the ledger under the mutex; `look` must be short.
     void look(const std::function<void(const NodeLedger&)>& look) const;

@@ -1,8 +1,8 @@
 // The two resources and the kubelet device IDs of each. Pure.
 //
-// nvidia.com/gpu: the ID is the card's UUID, with replicas "<card UUID>::<number>" as NVIDIA's plugin
-// has it. nano-gpu/gpu-percent: "<card UUID>::<0..99>", so that an ID says which card it belongs
-// to. IDs come back from the kubelet in any order and may be of cards that are gone.
+// nvidia.com/gpu: the ID is the card's UUID, with replicas "<card UUID>::<number>" as NVIDIA's
+// plugin has it. nano-gpu/gpu-percent: "<card UUID>::<0..99>", so that an ID says which card it
+// belongs to. IDs come back from the kubelet in any order and may be of cards that are gone.
 #pragma once
 
 #include <optional>

@@ -187,7 +187,8 @@ Result<kubelet::AllocateResponse> DevicePlugins::allocate(
         return Error{
             ErrorCode::kInvalid,
             std::string(core::kResourceWhole) + ": " + std::to_string(ids.size()) +
-                " devices asked for; this node shares its cards by time-slicing, and a container may "
+                " devices asked for; this node shares its cards by time-slicing, and a container "
+                "may "
                 "ask for one of them (failRequestsGreaterThanOne)"};
     }
     const std::vector<core::Card> cards = allocator_.cards();

@@ -28,8 +28,8 @@ struct Options {
     std::vector<Resource> resources{Resource::kWhole, Resource::kPercent};
     // NVIDIA's time-slicing (its configuration file): devices of nvidia.com/gpu on each card.
     int replicas = 1;
-    bool one_replica_a_container = false;  // failRequestsGreaterThanOne
-    bool distribute_replicas = true;       // sharedDevicesAllocationPolicy
+    bool one_replica_a_container = false;    // failRequestsGreaterThanOne
+    bool distribute_replicas = true;         // sharedDevicesAllocationPolicy
     std::string listen = "127.0.0.1:39998";  // "": no HTTP server
     std::string xid_policy = "edge";
     std::string disable_healthchecks;  // DP_DISABLE_HEALTHCHECKS

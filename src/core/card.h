@@ -19,7 +19,8 @@ struct Card {
     int numa = -1;                // NUMA node, -1 when unknown
     bool healthy = true;
     // How many devices of nvidia.com/gpu its node offers for it (NVIDIA's time-slicing replicas,
-    // the same for all cards of a node). Above 1 such a device is a share of 100 / replicas percent.
+    // the same for all cards of a node). Above 1 such a device is a share of 100 / replicas
+    // percent.
     int replicas = 1;
 
     bool operator==(const Card&) const = default;

@@ -25,7 +25,7 @@ struct NvidiaConfig {
     std::vector<Replicas> time_slicing;
     std::vector<Replicas> mps;
     bool fail_requests_greater_than_one = false;  // of time_slicing
-    std::vector<std::string> notes;  // read, and of no meaning to a device plugin
+    std::vector<std::string> notes;               // read, and of no meaning to a device plugin
 
     bool operator==(const NvidiaConfig&) const = default;
 };

@@ -152,8 +152,8 @@ Status matches(const core::Placement& placement, const core::PodRequest& request
                 std::to_string(wanted.cards)
             );
         }
-        // On a node with time-slicing a device of nvidia.com/gpu is a share of a card; how much, the
-        // node says.
+        // On a node with time-slicing a device of nvidia.com/gpu is a share of a card; how much,
+        // the node says.
         if (wanted.resource == core::kResourceWhole) continue;
         for (const core::CardShare& card : given.cards) {
             if (card.percent == wanted.percent) continue;

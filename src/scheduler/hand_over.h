@@ -3,9 +3,9 @@
 // An agent withdraws a card that is used through nvidia.com/gpu from nano-gpu/gpu-percent, and the
 // other way round. When a pod ends, the agent offers the card again by the same event by which the
 // scheduler frees it; a kubelet that is shown the next pod before it has heard of that fails the
-// pod (UnexpectedAdmissionError), and does not try again. From the event to the next pod's admission
-// kube-scheduler can need no more than 10 ms (measured), so the bind leaves the agent some time.
-// Pure, not thread-safe.
+// pod (UnexpectedAdmissionError), and does not try again. From the event to the next pod's
+// admission kube-scheduler can need no more than 10 ms (measured), so the bind leaves the agent
+// some time. Pure, not thread-safe.
 #pragma once
 
 #include <deque>

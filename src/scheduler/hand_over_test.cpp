@@ -24,8 +24,10 @@ TEST(HandOver, OnlyTheOtherResourceOfTheSameNodeWaits) {
     const core::PodRequest whole = asking({core::kResourceWhole});
     const TimePoint now = start + Millis(10);
     EXPECT_EQ(hand_over.ready("n1", share, now), start + Millis(250));
-    EXPECT_EQ(hand_over.ready("n1", asking({core::kResourceWhole, core::kResourcePercent}), now),
-              start + Millis(250));
+    EXPECT_EQ(
+        hand_over.ready("n1", asking({core::kResourceWhole, core::kResourcePercent}), now),
+        start + Millis(250)
+    );
     EXPECT_EQ(hand_over.ready("n1", whole, now), now);
     EXPECT_EQ(hand_over.ready("n2", share, now), now);
 
