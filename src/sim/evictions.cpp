@@ -70,17 +70,23 @@ void Evictions::work() {
 void Evictions::run(const Eviction& eviction) {
     clear_outranked(writer_, eviction);
     const std::string& uid = eviction.preemptor->uid;
-    Status done = ok_status();
-    for (std::size_t i = 0; i < eviction.victims.size() && done; ++i) {
-        if (i + 1 == eviction.victims.size()) callbacks_.release(uid);
-        done = writer_.evict(*eviction.victims[i], *eviction.preemptor, eviction.node);
+    for (std::size_t i = 0; i < eviction.victims.size(); ++i) {
+        const bool last = i + 1 == eviction.victims.size();
+        if (last) callbacks_.release(uid);
+        const Status done = writer_.evict(*eviction.victims[i], *eviction.preemptor, eviction.node);
+        if (done) continue;
+        const bool gone = done.error().code == ErrorCode::kNotFound;
+        if (gone && !last) continue;
+        if (!gone && done.error().code != ErrorCode::kStopped) {
+            log::warn(
+                "preemption failed",
+                {{"pod", eviction.preemptor->key()}, {"why", done.error().message}}
+            );
+        }
+        callbacks_.release(uid);
+        callbacks_.activate(uid);
+        return;
     }
-    if (done || done.error().code == ErrorCode::kStopped) return;
-    log::warn(
-        "preemption failed", {{"pod", eviction.preemptor->key()}, {"why", done.error().message}}
-    );
-    callbacks_.release(uid);
-    callbacks_.activate(uid);
 }
 
 }  // namespace egpu::sim

@@ -30,8 +30,10 @@ Status evict_now(PodWriter& writer, const Eviction& eviction);
 class Evictions {
   public:
     // Called from the workers. `release`: the preemptor may be tried again; comes before the last
-    // victim's turn, for that one's going wakes the preemptor. `activate`: an eviction failed, no
-    // event may ever come: the preemptor has to be tried at once.
+    // victim's turn, for that one's going wakes the preemptor. `activate`: an eviction failed or
+    // the last victim was gone before its turn, no event may ever come: the preemptor has to be
+    // tried at once. (After a victim that went by itself the real one may sleep until it flushes
+    // its queue.)
     struct Callbacks {
         std::function<void(const std::string& uid)> release;
         std::function<void(const std::string& uid)> activate;

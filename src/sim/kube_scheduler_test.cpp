@@ -474,16 +474,23 @@ TEST_F(KubeSchedulerTest, AnOutrankedNominationIsTakenBack) {
     add_pod("middle", 60, R"("priority":5,)");
     ASSERT_TRUE(asked_to_go("low"));
     ASSERT_EQ(json::get_string(get("middle"), {"status", "nominatedNodeName"}), "n1");
+    slow("PATCH", "/pods/middle/status$", Millis(500));
     add_pod("high", 60, R"("priority":10,)");
-    EXPECT_TRUE(api_->wait_until(
+    ASSERT_TRUE(api_->wait_until(
         [&] {
-            return json::get_string(get("middle"), {"status", "nominatedNodeName"}).empty() &&
-                   json::get_string(get("high"), {"status", "nominatedNodeName"}) == "n1";
+            return json::get_string(get("high"), {"status", "nominatedNodeName"}) == "n1";
         },
         Seconds(10)
     ));
+    // The victim's end is an event that the preemptor misses: it is not to be tried yet.
     (void)api_->remove({"pods", "default", "low"}, 0);
     EXPECT_EQ(node_of("high"), "n1");
+    EXPECT_TRUE(api_->wait_until(
+        [&] {
+            return json::get_string(get("middle"), {"status", "nominatedNodeName"}).empty();
+        },
+        Seconds(10)
+    ));
 }
 
 // 1.21: the cycle lasts until all victims were asked to go, no condition marks them, and the event

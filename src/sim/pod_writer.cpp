@@ -102,10 +102,7 @@ Status PodWriter::evict(const SchedPod& victim, const SchedPod& by, const std::s
     const json::value options{
         {"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"preconditions", {{"uid", victim.uid}}}};
     auto done = client_.del(k8s::pod_path(victim.ns, victim.name), options, call());
-    if (!done) {
-        if (marks && done.error().code == ErrorCode::kNotFound) return ok_status();
-        return done.error().wrap("victim " + victim.key());
-    }
+    if (!done) return done.error().wrap("victim " + victim.key());
     events_.record(
         reference(victim),
         k8s::EventType::kNormal,

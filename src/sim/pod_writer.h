@@ -36,7 +36,7 @@ class PodWriter {
         const std::optional<std::string>& nominated
     );
     // 1.34 marks the victim with the DisruptionTarget condition first. The event comes when the
-    // deletion was accepted.
+    // deletion was accepted. kNotFound: the victim is gone already.
     Status evict(const SchedPod& victim, const SchedPod& by, const std::string& node);
     void clear_nomination(const SchedPod& pod);
     void stop() { events_.stop(Duration::zero()); }
