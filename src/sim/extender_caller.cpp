@@ -174,12 +174,6 @@ Result<std::map<std::string, std::vector<std::string>>> ExtenderCaller::preempt(
                 uids.emplace_back(json::get_string(victim, {"UID"}));
             }
         }
-        if (uids.empty()) {
-            return Error{
-                ErrorCode::kInvalid,
-                "the extender names node " + std::string(node) +
-                    " for preemption without a victim"};
-        }
     }
     return out;
 }

@@ -3,13 +3,18 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
 #include "base/random.h"
 #include "k8s/watch.h"
+#include "sim/evictions.h"
 #include "sim/pod_writer.h"
+#include "sim/preemption.h"
 #include "sim/scheduler_cache.h"
 
 namespace egpu::sim {
@@ -23,12 +28,21 @@ struct Search {
     std::set<std::string> unresolvable;          // those where no eviction helps
 };
 
+// What an attempt that found no node leaves behind.
+struct Failure {
+    std::string reason;  // of the PodScheduled condition
+    std::string text{};
+    bool wait_for_event = false;
+    std::optional<std::string> nominate{};  // "": a nomination is taken back
+    std::optional<Eviction> eviction{};     // still to be done
+};
+
 }  // namespace
 
 class KubeScheduler::Impl {
   public:
     Impl(k8s::Client client, KubeSchedulerOptions options, std::unique_ptr<ExtenderCaller> extender)
-        : writer_(client.with_user_agent("kube-scheduler"), stop_.token()),
+        : writer_(client.with_user_agent("kube-scheduler"), stop_.token(), options.dialect),
           options_(std::move(options)),
           extender_(std::move(extender)),
           queue_(options_.queue),
@@ -66,6 +80,12 @@ class KubeScheduler::Impl {
     }
 
     void start() {
+        evictions_ = std::make_unique<Evictions>(
+            writer_,
+            Evictions::Callbacks{
+                [this](const std::string& uid) { released(uid, false); },
+                [this](const std::string& uid) { released(uid, true); }}
+        );
         nodes_watch_->start();
         pods_watch_->start();
         cycle_thread_ = std::thread([this] { cycle_loop(); });
@@ -87,6 +107,7 @@ class KubeScheduler::Impl {
         if (cycle_thread_.joinable()) cycle_thread_.join();
         for (std::thread& t : bind_threads_) t.join();
         bind_threads_.clear();
+        if (evictions_) evictions_->stop();
         writer_.stop();
     }
 
@@ -176,9 +197,11 @@ class KubeScheduler::Impl {
         }
     }
 
+    bool is_1_34() const { return options_.dialect == testing::Dialect::k1_34; }
+
     void schedule(const Pod& pod, const Snapshot& snapshot, const std::string& nominated) {
-        NodeList all = snapshot.nodes;
-        if (!nominated.empty()) {
+        const NodeList& all = snapshot.nodes;
+        if (!nominated.empty() && is_1_34()) {
             // The nominated node alone first; everything again when it does not do.
             NodeList one;
             for (const auto& node : all) {
@@ -192,20 +215,26 @@ class KubeScheduler::Impl {
             const std::scoped_lock lock(mutex_);
             ++stats_.extender_errors;
         }
-        if (!search) return attempt_failed(pod, "SchedulerError", search.error().message, false);
+        if (!search) return attempt_failed(pod, scheduler_error(search.error().message));
         if (!search->feasible.empty()) return choose(pod, search->feasible);
         {
             const std::scoped_lock lock(mutex_);
             ++stats_.unschedulable;
         }
-        std::string text = unavailable_text(all.size(), search->reasons);
-        const auto node = preempt(*pod, *search, snapshot, nominated);
-        if (!node) {
-            const std::scoped_lock lock(mutex_);
-            ++stats_.extender_errors;
-        }
-        if (!node) text += " preemption: " + node.error().message;
-        attempt_failed(pod, "Unschedulable", text, true, node ? *node : "");
+        Failure failure;
+        if (!all.empty()) failure = preempt(pod, *search, snapshot, nominated);
+        failure.reason = "Unschedulable";
+        failure.wait_for_event = true;
+        // 1.21 keeps to itself what came of the preemption.
+        const std::string after = is_1_34() ? std::exchange(failure.text, "") : "";
+        failure.text = unavailable_text(all.size(), search->reasons);
+        if (!after.empty()) failure.text += " " + after;
+        attempt_failed(pod, std::move(failure));
+    }
+
+    Failure scheduler_error(std::string text) const {
+        if (!is_1_34()) return {"Unschedulable", std::move(text)};
+        return {.reason = "SchedulerError", .text = std::move(text), .nominate = ""};
     }
 
     Result<Search> find_feasible(
@@ -236,10 +265,12 @@ class KubeScheduler::Impl {
                 continue;
             }
             const auto final_word = answer.unresolvable.find(node->name);
-            // A node in neither map counts as unresolvable, without a reason (1.32 and later).
             if (final_word != answer.unresolvable.end()) {
                 out.reasons[node->name] = final_word->second;
+            } else if (!is_1_34()) {
+                continue;
             }
+            // A node in neither map counts as unresolvable, too, without a reason (from 1.32 on).
             out.unresolvable.insert(node->name);
         }
         out.feasible = std::move(left);
@@ -311,71 +342,110 @@ class KubeScheduler::Impl {
             // What it had assumed is free again.
             queue_.cluster_event(MonoClock::now());
         }
-        attempt_failed(pod, "SchedulerError", "binding rejected: " + error.message, false);
+        Failure failure = scheduler_error("binding rejected: " + error.message);
+        failure.reason = "SchedulerError";
+        attempt_failed(pod, std::move(failure));
     }
 
     // ---- failures and preemption
 
-    void attempt_failed(
-        const Pod& pod,
-        const std::string& reason,
-        const std::string& text,
-        bool wait_for_event,
-        const std::string& nominated = ""
-    ) {
+    void attempt_failed(const Pod& pod, Failure failure) {
+        bool settled = false;
         {
             const std::scoped_lock lock(mutex_);
             const Pod now = cache_.pod(pod->uid);
-            if (now == nullptr || !now->node.empty()) {
-                // Deleted meanwhile, or bound after all although the answer got lost.
+            // Deleted meanwhile, or bound after all although the answer got lost.
+            settled = now == nullptr || !now->node.empty();
+            if (settled) {
                 queue_.remove(pod->uid);
-                return;
+            } else {
+                if (failure.nominate) cache_.nominate(pod->uid, *failure.nominate);
+                if (failure.eviction) queue_.hold(pod->uid);
+                queue_.failed(pod->uid, failure.wait_for_event, MonoClock::now());
             }
-            if (!nominated.empty()) cache_.nominate(pod->uid, nominated);
-            queue_.failed(pod->uid, wait_for_event && nominated.empty(), MonoClock::now());
         }
         changed_.notify_all();
-        writer_.not_scheduled(*pod, reason, text, nominated);
+        if (!settled) writer_.not_scheduled(*pod, failure.reason, failure.text, failure.nominate);
+        if (failure.eviction) evictions_->add(*std::move(failure.eviction));
     }
 
-    // The node that was made room on (its victims are being deleted), or "". An error is the
-    // extender's.
-    Result<std::string> preempt(
-        const SchedPod& pod,
-        const Search& search,
-        const Snapshot& snapshot,
-        const std::string& nominated
+    void released(const std::string& uid, bool at_once) {
+        {
+            const std::scoped_lock lock(mutex_);
+            queue_.release(uid);
+            if (at_once) queue_.activate(uid, MonoClock::now());
+        }
+        changed_.notify_all();
+    }
+
+    // Makes room on a node when that is possible: `text` says why not, `nominate` where. The
+    // victims are still to be evicted (1.34) or are being deleted (1.21).
+    Failure preempt(
+        const Pod& pod, const Search& search, const Snapshot& snapshot, const std::string& nominated
     ) {
-        if (!pod.preempts) return std::string();
-        if (!nominated.empty()) {
-            // Its earlier victims may still be on their way out: wait for them.
-            const auto here = snapshot.pods.find(nominated);
-            if (here != snapshot.pods.end()) {
-                for (const auto& p : here->second) {
-                    if (p->deleting && p->priority < pod.priority) return std::string();
+        const auto rejected = [](const std::string& why) {
+            // The plugin for dynamic resources speaks first.
+            return Failure{"", "no new claims to deallocate, preemption: " + why};
+        };
+        const std::string why =
+            why_not_eligible(*pod, snapshot, nominated, search.unresolvable, options_.dialect);
+        if (!why.empty()) return rejected(why);
+        DryRun tried = dry_run(*pod, snapshot, search.unresolvable, options_.dialect);
+        if (tried.candidates.empty()) {
+            const std::string text = no_candidates_text(tried, snapshot.nodes.size());
+            if (!tried.errors.empty()) return {"", "preemption: " + text};
+            Failure out = rejected(text);
+            // 1.21 does so when it had no node to try.
+            if (is_1_34() || tried.reasons.empty()) out.nominate = "";
+            return out;
+        }
+        Victims victims = std::move(tried.candidates);
+        if (extender_->config().preempt && extender_->interested(*pod)) {
+            auto left = asked_extender(*pod, victims, snapshot);
+            if (!left) {
+                const std::scoped_lock lock(mutex_);
+                ++stats_.extender_errors;
+                return {"", "preemption: " + left.error().message};
+            }
+            victims = *std::move(left);
+        }
+        const auto node = least_harm(victims);
+        if (!node) return rejected("no candidate node for preemption");
+        return nominate(pod, *node, victims[*node], snapshot);
+    }
+
+    Result<Victims> asked_extender(
+        const SchedPod& pod, const Victims& victims, const Snapshot& snapshot
+    ) {
+        EG_TRY(const auto answer, extender_->preempt(pod, victims));
+        return narrowed(victims, answer, snapshot, options_.dialect);
+    }
+
+    Failure nominate(
+        const Pod& pod, const std::string& node, std::vector<Pod> victims, const Snapshot& snapshot
+    ) {
+        Eviction eviction{pod, node, std::move(victims), {}};
+        {
+            const std::scoped_lock lock(mutex_);
+            ++stats_.preemptions;
+            if (const auto here = snapshot.nominated.find(node); here != snapshot.nominated.end()) {
+                for (const auto& other : here->second) {
+                    if (other->priority >= pod->priority) continue;
+                    cache_.nominate(other->uid, "");
+                    eviction.outranked.push_back(other);
                 }
             }
         }
-        std::set<std::string> candidates;
-        for (const auto& [node, reason] : search.reasons) {
-            if (!search.unresolvable.contains(node)) candidates.insert(node);
-        }
-        Victims victims = find_victims(pod, snapshot, candidates);
-        if (victims.empty()) return std::string();
-        if (extender_->config().preempt && extender_->interested(pod)) {
-            EG_TRY(const auto answer, extender_->preempt(pod, victims));
-            EG_TRY(victims, narrowed(victims, answer, snapshot));
-        }
-        const auto node = least_harm(victims);
-        if (!node) return std::string();
-        for (const auto& victim : victims[*node]) writer_.evict(*victim, pod, *node);
-        const std::scoped_lock lock(mutex_);
-        ++stats_.preemptions;
-        return *node;
+        if (is_1_34()) return {.reason = "", .nominate = node, .eviction = std::move(eviction)};
+        const Status done = evict_now(writer_, eviction);
+        if (done) return {.reason = "", .nominate = node};
+        log::warn("preemption failed", {{"pod", pod->key()}, {"why", done.error().message}});
+        return {};
     }
 
     StopSource stop_;
     PodWriter writer_;
+    std::unique_ptr<Evictions> evictions_;
     KubeSchedulerOptions options_;
     std::unique_ptr<ExtenderCaller> extender_;
     std::unique_ptr<k8s::Reflector> pods_watch_;

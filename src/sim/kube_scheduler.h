@@ -2,8 +2,13 @@
 // filter, priorities and preempt in that serial cycle and for bind beside it, retries with back-off
 // on cluster events, and explains itself in events and the PodScheduled condition.
 //
-// Behaves like kube-scheduler 1.34 where the extender can see it; see scheduling_facts.h for which
-// plugins exist. Pods without a managed resource are bound by itself. Thread-safe.
+// Behaves like kube-scheduler 1.34, or 1.21 when told, where the extender and a user can see it;
+// see scheduling_facts.h for which plugins exist. Pods without a managed resource are bound by
+// itself.
+//
+// The dialects differ in preemption: 1.34 nominates the node, ends the cycle and evicts the victims
+// beside the next pods' cycles, and says in the event why preemption did not help; 1.21 evicts
+// within the cycle and says nothing. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +19,13 @@
 #include "k8s/client.h"
 #include "sim/extender_caller.h"
 #include "sim/scheduling_queue.h"
+#include "testing/kubelet/kubelet.h"
 
 namespace egpu::sim {
 
 struct KubeSchedulerOptions {
     ExtenderConfig extender;
+    testing::Dialect dialect = testing::Dialect::k1_34;
     QueueTimes queue;
     std::string scheduler_name = "default-scheduler";
     int bind_workers = 8;

@@ -220,7 +220,10 @@ Result<testing::PodSpec> kubelet_pod(const json::value& pod) {
 }
 
 json::value pod_status_patch(
-    const testing::PodStatus& status, const json::value& pod, const PodAddresses& addresses
+    const testing::PodStatus& status,
+    const json::value& pod,
+    const PodAddresses& addresses,
+    testing::Dialect dialect
 ) {
     json::array apps;
     json::array inits;
@@ -251,8 +254,10 @@ json::value pod_status_patch(
         {"startTime", api_time(status.started)},
         {"hostIP", addresses.host},
         {"qosClass", "BestEffort"}};
-    if (!status.reason.empty()) out["reason"] = status.reason;
-    if (!status.message.empty()) out["message"] = status.message;
+    if (!status.reason.empty()) {
+        out["reason"] = status.reason;
+        out["message"] = testing::rejection_message(dialect, status.message);
+    }
     if (!apps.empty()) out["containerStatuses"] = std::move(apps);
     if (!inits.empty()) out["initContainerStatuses"] = std::move(inits);
     if (status.reason.empty() && !addresses.pod.empty()) {

@@ -31,7 +31,10 @@ struct PodAddresses {
 };
 // A strategic merge patch for pods/NAME/status with the pod's uid as precondition.
 json::value pod_status_patch(
-    const testing::PodStatus& status, const json::value& pod, const PodAddresses& addresses
+    const testing::PodStatus& status,
+    const json::value& pod,
+    const PodAddresses& addresses,
+    testing::Dialect dialect
 );
 
 struct NodeFacts {

@@ -5,6 +5,10 @@
 namespace egpu::sim {
 namespace {
 
+using testing::Dialect;
+
+const PodAddresses kAddresses{"10.0.0.1", "10.244.0.1"};
+
 json::value parsed(std::string_view text) {
     auto out = json::parse(text);
     EXPECT_TRUE(out.ok());
@@ -79,7 +83,7 @@ TEST(KubeletObjects, StatusOfARunningPod) {
     main.reason = "CreateContainerConfigError";
     main.message = "why";
     status.containers = {init, side, main};
-    auto patch = pod_status_patch(status, parsed(kPod), {"10.0.0.1", "10.244.0.1"});
+    auto patch = pod_status_patch(status, parsed(kPod), kAddresses, Dialect::k1_34);
     EXPECT_EQ(json::get_string(patch, {"metadata", "uid"}), "u-1");
     EXPECT_EQ(json::get_string(patch, {"status", "phase"}), "Running");
     EXPECT_EQ(json::get_string(patch, {"status", "podIP"}), "10.244.0.1");
@@ -103,9 +107,14 @@ TEST(KubeletObjects, ARefusedPodSaysWhy) {
     status.phase = testing::PodPhase::kFailed;
     status.reason = "UnexpectedAdmissionError";
     status.message = "Allocate failed due to …";
-    auto patch = pod_status_patch(status, parsed(kPod), {"10.0.0.1", "10.244.0.1"});
+    auto patch = pod_status_patch(status, parsed(kPod), kAddresses, Dialect::k1_34);
     EXPECT_EQ(json::get_string(patch, {"status", "phase"}), "Failed");
     EXPECT_EQ(json::get_string(patch, {"status", "reason"}), "UnexpectedAdmissionError");
+    EXPECT_EQ(
+        json::get_string(patch, {"status", "message"}), "Pod was rejected: Allocate failed due to …"
+    );
+    auto old = pod_status_patch(status, parsed(kPod), kAddresses, Dialect::k1_21);
+    EXPECT_EQ(json::get_string(old, {"status", "message"}), "Pod Allocate failed due to …");
     EXPECT_EQ(json::find(patch, {"status", "podIP"}), nullptr);
 }
 

@@ -299,7 +299,8 @@ class KubeletSync::Impl : public std::enable_shared_from_this<KubeletSync::Impl>
         );
         if (!p.stopped) {
             const PodAddresses addresses{options_.facts.address, p.ip};
-            const json::value patch = pod_status_patch(*p.status, p.object, addresses);
+            const json::value patch =
+                pod_status_patch(*p.status, p.object, addresses, kubelet_.dialect());
             auto done = client_.patch(path + "/status", patch, k8s::PatchType::kStrategic, call());
             return done || is_final(done.error().code);
         }

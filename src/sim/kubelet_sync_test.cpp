@@ -16,6 +16,7 @@ using testing::ApiServer;
 using ::testing::HasSubstr;
 using testing::ObjectRef;
 using testing::Rig;
+using ::testing::StartsWith;
 
 class KubeletSyncTest : public ::testing::Test {
   protected:
@@ -82,16 +83,19 @@ class KubeletSyncTest : public ::testing::Test {
         );
     }
 
-    bool has_event(std::string_view reason, std::string_view part) {
-        return testing::eventually([&] {
-            for (const json::value& event : api_->list("events")) {
-                if (json::get_string(event, {"reason"}) == reason &&
-                    json::get_string(event, {"message"}).find(part) != std::string_view::npos) {
-                    return true;
+    bool has_event(std::string_view reason, std::string_view part, Duration timeout = Seconds(10)) {
+        return testing::eventually(
+            [&] {
+                for (const json::value& event : api_->list("events")) {
+                    if (json::get_string(event, {"reason"}) == reason &&
+                        json::get_string(event, {"message"}).find(part) != std::string_view::npos) {
+                        return true;
+                    }
                 }
-            }
-            return false;
-        });
+                return false;
+            },
+            timeout
+        );
     }
 
     std::unique_ptr<ApiServer> api_;
@@ -148,7 +152,10 @@ TEST_F(KubeletSyncTest, ARefusedPodIsFailedWithTheReason) {
     ASSERT_TRUE(phase_becomes("b", "Failed"));
     auto pod = api_->get(ref("b"));
     EXPECT_EQ(json::get_string(*pod, {"status", "reason"}), "UnexpectedAdmissionError");
-    EXPECT_TRUE(has_event("UnexpectedAdmissionError", "Allocate failed"));
+    const std::string message(json::get_string(*pod, {"status", "message"}));
+    EXPECT_THAT(message, StartsWith("Pod was rejected: Allocate failed due to "));
+    EXPECT_TRUE(has_event("UnexpectedAdmissionError", message.substr(message.find("Allocate"))));
+    EXPECT_FALSE(has_event("UnexpectedAdmissionError", "Pod was rejected", Millis(1)));
 }
 
 TEST_F(KubeletSyncTest, AContainerThatMayNotStartWaitsWithTheReason) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "sim/kubelet_objects.h"
 
 namespace egpu::sim {
 
@@ -24,8 +25,11 @@ k8s::ObjectReference reference(const SchedPod& pod) {
 
 }  // namespace
 
-PodWriter::PodWriter(k8s::Client client, StopToken stop)
-    : client_(std::move(client)), stop_(std::move(stop)), events_(client_, event_options()) {}
+PodWriter::PodWriter(k8s::Client client, StopToken stop, testing::Dialect dialect)
+    : client_(std::move(client)),
+      stop_(std::move(stop)),
+      dialect_(dialect),
+      events_(client_, event_options()) {}
 
 k8s::Call PodWriter::call() const {
     k8s::Call out(MonoClock::now() + kWriteDeadline);
@@ -46,14 +50,24 @@ void PodWriter::scheduled(const SchedPod& pod, const std::string& node) {
     );
 }
 
+Status PodWriter::patch_status(const SchedPod& pod, json::object status) {
+    const json::value patch{{"metadata", {{"uid", pod.uid}}}, {"status", std::move(status)}};
+    const std::string path = k8s::pod_path(pod.ns, pod.name) + "/status";
+    auto done = client_.patch(path, patch, k8s::PatchType::kStrategic, call());
+    if (done) return ok_status();
+    log::debug("status not written", {{"pod", pod.key()}, {"why", done.error().message}});
+    return done.error();
+}
+
 void PodWriter::not_scheduled(
     const SchedPod& pod,
     const std::string& reason,
     const std::string& text,
-    const std::string& nominated
+    const std::optional<std::string>& nominated
 ) {
     events_.record(reference(pod), k8s::EventType::kWarning, "FailedScheduling", text);
-    if (pod.condition == reason + " " + text && nominated.empty()) return;
+    const bool nominates = nominated && *nominated != pod.nominated_node;
+    if (pod.condition == reason + " " + text && !nominates) return;
     json::object status{
         {"conditions",
          json::array{
@@ -61,29 +75,41 @@ void PodWriter::not_scheduled(
               {"status", "False"},
               {"reason", reason},
               {"message", text}}}}};
-    if (!nominated.empty()) status["nominatedNodeName"] = nominated;
-    const json::value patch{{"metadata", {{"uid", pod.uid}}}, {"status", std::move(status)}};
-    auto done = client_.patch(
-        k8s::pod_path(pod.ns, pod.name) + "/status", patch, k8s::PatchType::kStrategic, call()
-    );
-    if (!done) {
-        log::debug("status not written", {{"pod", pod.key()}, {"why", done.error().message}});
-    }
+    if (nominates && nominated->empty()) status["nominatedNodeName"] = nullptr;
+    if (nominates && !nominated->empty()) status["nominatedNodeName"] = *nominated;
+    (void)patch_status(pod, std::move(status));
 }
 
-void PodWriter::evict(const SchedPod& victim, const SchedPod& by, const std::string& node) {
+void PodWriter::clear_nomination(const SchedPod& pod) {
+    (void)patch_status(pod, {{"nominatedNodeName", nullptr}});
+}
+
+Status PodWriter::evict(const SchedPod& victim, const SchedPod& by, const std::string& node) {
+    const bool marks = dialect_ == testing::Dialect::k1_34;
+    if (marks && !victim.preempted) {
+        EG_TRY_VOID(patch_status(
+            victim,
+            {{"conditions",
+              json::array{
+                  {{"type", "DisruptionTarget"},
+                   {"status", "True"},
+                   {"reason", "PreemptionByScheduler"},
+                   {"message",
+                    by.scheduler_name + ": preempting to accommodate a higher priority pod"},
+                   {"lastTransitionTime", api_time(std::chrono::system_clock::now())}}}}}
+        ));
+    }
+    const json::value options{
+        {"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"preconditions", {{"uid", victim.uid}}}};
+    auto done = client_.del(k8s::pod_path(victim.ns, victim.name), options, call());
+    if (!done) return done.error().wrap("victim " + victim.key());
     events_.record(
         reference(victim),
         k8s::EventType::kNormal,
         "Preempted",
-        "Preempted by pod " + by.uid + " on node " + node
+        "Preempted by " + (marks ? "pod " + by.uid : by.key()) + " on node " + node
     );
-    const json::value options{
-        {"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"preconditions", {{"uid", victim.uid}}}};
-    auto done = client_.del(k8s::pod_path(victim.ns, victim.name), options, call());
-    if (!done && done.error().code != ErrorCode::kNotFound) {
-        log::warn("victim not deleted", {{"pod", victim.key()}, {"why", done.error().message}});
-    }
+    return ok_status();
 }
 
 }  // namespace egpu::sim

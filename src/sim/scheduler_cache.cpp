@@ -1,15 +1,19 @@
 #include "sim/scheduler_cache.h"
 
-#include <algorithm>
-#include <tuple>
+#include <utility>
 
 namespace egpu::sim {
 
 Amounts Snapshot::used(const std::string& node, const SchedPod& pod) const {
-    Amounts out;
+    Amounts out = promised(node, pod);
     if (const auto here = pods.find(node); here != pods.end()) {
         for (const auto& p : here->second) add_to(out, *p);
     }
+    return out;
+}
+
+Amounts Snapshot::promised(const std::string& node, const SchedPod& pod) const {
+    Amounts out;
     if (const auto waiting = nominated.find(node); waiting != nominated.end()) {
         for (const auto& p : waiting->second) {
             if (p->uid != pod.uid && p->priority >= pod.priority) add_to(out, *p);
@@ -97,98 +101,6 @@ Snapshot SchedulerCache::snapshot() const {
         }
     }
     return out;
-}
-
-namespace {
-
-// Removes all less important pods, then takes back as many as possible, the most important first.
-std::vector<std::shared_ptr<const SchedPod>> victims_on(
-    const SchedPod& pod, const SchedNode& node, const Snapshot& snapshot
-) {
-    std::vector<std::shared_ptr<const SchedPod>> lower;
-    Amounts used;
-    if (const auto here = snapshot.pods.find(node.name); here != snapshot.pods.end()) {
-        for (const auto& p : here->second) {
-            if (p->priority < pod.priority) {
-                lower.push_back(p);
-            } else {
-                add_to(used, *p);
-            }
-        }
-    }
-    if (lower.empty() || !why_not(pod, node, used).reason.empty()) return {};
-    std::sort(lower.begin(), lower.end(), [](const auto& a, const auto& b) {
-        return std::tie(b->priority, a->uid) < std::tie(a->priority, b->uid);
-    });
-    std::vector<std::shared_ptr<const SchedPod>> victims;
-    for (const auto& candidate : lower) {
-        Amounts with = used;
-        add_to(with, *candidate);
-        if (why_not(pod, node, with).reason.empty()) {
-            used = std::move(with);
-        } else {
-            victims.push_back(candidate);
-        }
-    }
-    return victims;
-}
-
-}  // namespace
-
-Victims find_victims(
-    const SchedPod& pod, const Snapshot& snapshot, const std::set<std::string>& candidates
-) {
-    Victims out;
-    for (const auto& node : snapshot.nodes) {
-        if (!candidates.contains(node->name)) continue;
-        auto victims = victims_on(pod, *node, snapshot);
-        if (!victims.empty()) out[node->name] = std::move(victims);
-    }
-    return out;
-}
-
-Result<Victims> narrowed(
-    const Victims& proposed,
-    const std::map<std::string, std::vector<std::string>>& answer,
-    const Snapshot& snapshot
-) {
-    Victims out;
-    for (const auto& [node, uids] : answer) {
-        const auto here = snapshot.pods.find(node);
-        if (!proposed.contains(node) || here == snapshot.pods.end()) continue;
-        for (const std::string& uid : uids) {
-            const auto pod = std::find_if(here->second.begin(), here->second.end(), [&](auto& p) {
-                return p->uid == uid;
-            });
-            if (pod == here->second.end()) {
-                return Error{
-                    ErrorCode::kInvalid,
-                    "extender claims to preempt pod (UID: " + uid + ") on node: " + node +
-                        ", but the pod is not found on that node"};
-            }
-            out[node].push_back(*pod);
-        }
-    }
-    return out;
-}
-
-std::optional<std::string> least_harm(const Victims& victims) {
-    std::optional<std::string> best;
-    std::tuple<std::int64_t, std::int64_t, std::size_t> best_harm;
-    for (const auto& [node, pods] : victims) {
-        if (pods.empty()) continue;
-        std::int64_t highest = pods.front()->priority;
-        std::int64_t sum = 0;
-        for (const auto& p : pods) {
-            highest = std::max(highest, p->priority);
-            sum += p->priority;
-        }
-        const std::tuple harm{highest, sum, pods.size()};
-        if (best && best_harm <= harm) continue;
-        best = node;
-        best_harm = harm;
-    }
-    return best;
 }
 
 }  // namespace egpu::sim

@@ -1,14 +1,9 @@
 #include "sim/scheduler_cache.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace egpu::sim {
 namespace {
-
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 SchedPod pod(const std::string& uid, int cards, int priority = 0, const std::string& node = "") {
     SchedPod out;
@@ -66,59 +61,6 @@ TEST(SchedulerCache, OnlyChangesThatMayHelpAreEvents) {
     EXPECT_TRUE(cache.upsert_node(node("n", 5)));
     EXPECT_FALSE(cache.upsert_pod(pod("a", 1)));
     EXPECT_FALSE(cache.remove_pod("a"));
-}
-
-std::vector<std::string> uids(const Victims& victims, const std::string& node) {
-    std::vector<std::string> out;
-    const auto found = victims.find(node);
-    if (found == victims.end()) return out;
-    for (const auto& p : found->second) out.push_back(p->uid);
-    return out;
-}
-
-TEST(Preemption, FewestAndLeastImportantVictims) {
-    SchedulerCache cache;
-    cache.upsert_node(node("n", 4));
-    cache.upsert_pod(pod("low", 2, 1, "n"));
-    cache.upsert_pod(pod("middle", 2, 5, "n"));
-    const Victims victims = find_victims(pod("new", 2, 10), cache.snapshot(), {"n"});
-    EXPECT_THAT(uids(victims, "n"), ElementsAre("low"));
-    EXPECT_THAT(find_victims(pod("new", 2, 1), cache.snapshot(), {"n"}), IsEmpty());
-    EXPECT_THAT(find_victims(pod("new", 5, 10), cache.snapshot(), {"n"}), IsEmpty());
-    EXPECT_THAT(find_victims(pod("new", 2, 10), cache.snapshot(), {}), IsEmpty());
-}
-
-TEST(Preemption, NoVictimsNeededMeansNoCandidate) {
-    SchedulerCache cache;
-    cache.upsert_node(node("n", 4));
-    cache.upsert_pod(pod("low", 2, 1, "n"));
-    EXPECT_THAT(find_victims(pod("new", 2, 10), cache.snapshot(), {"n"}), IsEmpty());
-}
-
-TEST(Preemption, TheExtendersAnswerMayDropNodesAndNameOtherPodsOfTheNode) {
-    SchedulerCache cache;
-    cache.upsert_node(node("n", 4));
-    cache.upsert_node(node("m", 4));
-    for (const char* uid : {"a", "b"}) cache.upsert_pod(pod(uid, 2, 1, "n"));
-    cache.upsert_pod(pod("c", 4, 1, "m"));
-    const Victims proposed = find_victims(pod("new", 2, 10), cache.snapshot(), {"n", "m"});
-    ASSERT_EQ(proposed.size(), 2U);
-    const auto left = narrowed(proposed, {{"n", {"b"}}}, cache.snapshot());
-    ASSERT_TRUE(left.ok());
-    EXPECT_EQ(left->size(), 1U);
-    EXPECT_THAT(uids(*left, "n"), ElementsAre("b"));
-    const auto none = narrowed(proposed, {{"n", {"b"}}, {"m", {"gone"}}}, cache.snapshot());
-    ASSERT_FALSE(none.ok());
-    EXPECT_THAT(none.error().message, HasSubstr("claims to preempt pod (UID: gone) on node: m"));
-}
-
-TEST(Preemption, LeastHarm) {
-    const auto p = [](int priority) {
-        return std::make_shared<const SchedPod>(pod("p", 1, priority));
-    };
-    EXPECT_EQ(least_harm({{"a", {p(9)}}, {"b", {p(1), p(1), p(1)}}}), "b");
-    EXPECT_EQ(least_harm({{"a", {p(3), p(3)}}, {"b", {p(3)}}}), "b");
-    EXPECT_EQ(least_harm({}), std::nullopt);
 }
 
 }  // namespace

@@ -106,16 +106,26 @@ std::int64_t priority_of(const json::value& pod) {
     return 0;
 }
 
-std::string condition_of(const json::value& pod) {
+const json::value* condition(const json::value& pod, std::string_view type) {
     const auto* list = json::get_array(pod, {"status", "conditions"});
-    if (list == nullptr) return "";
-    for (const json::value& c : *list) {
-        if (json::get_string(c, {"type"}) != "PodScheduled") continue;
-        if (json::get_string(c, {"status"}) != "False") return "";
-        return std::string(json::get_string(c, {"reason"})) + " " +
-               std::string(json::get_string(c, {"message"}));
-    }
-    return "";
+    if (list == nullptr) return nullptr;
+    const auto found = std::find_if(list->begin(), list->end(), [&](const json::value& c) {
+        return json::get_string(c, {"type"}) == type;
+    });
+    return found == list->end() ? nullptr : &*found;
+}
+
+std::string why_not_scheduled(const json::value& pod) {
+    const json::value* c = condition(pod, "PodScheduled");
+    if (c == nullptr || json::get_string(*c, {"status"}) != "False") return "";
+    return std::string(json::get_string(*c, {"reason"})) + " " +
+           std::string(json::get_string(*c, {"message"}));
+}
+
+bool is_preempted(const json::value& pod) {
+    const json::value* c = condition(pod, "DisruptionTarget");
+    return c != nullptr && json::get_string(*c, {"status"}) == "True" &&
+           json::get_string(*c, {"reason"}) == "PreemptionByScheduler";
 }
 
 }  // namespace
@@ -155,7 +165,8 @@ Result<SchedPod> sched_pod(const json::value& pod) {
     out.requests = std::move(*requests);
     out.node_selector = string_map(json::get_object(pod, {"spec", "nodeSelector"}));
     out.tolerations = tolerations_of(pod);
-    out.condition = condition_of(pod);
+    out.condition = why_not_scheduled(pod);
+    out.preempted = is_preempted(pod);
     json::value sent = pod;
     sent.as_object().erase("kind");
     sent.as_object().erase("apiVersion");
@@ -227,17 +238,22 @@ Misfit why_not(const SchedPod& pod, const SchedNode& node, const Amounts& used) 
     return {};
 }
 
-std::string unavailable_text(std::size_t nodes, const std::map<std::string, std::string>& reasons) {
+std::string unavailable_text(
+    std::size_t nodes,
+    const std::map<std::string, std::string>& reasons,
+    const std::string& otherwise
+) {
     if (nodes == 0) return "no nodes available to schedule pods";
-    std::map<std::string, int> counts;
+    std::map<std::string, std::size_t> counts;
     for (const auto& [node, reason] : reasons) ++counts[reason];
+    if (!otherwise.empty() && reasons.size() < nodes) counts[otherwise] += nodes - reasons.size();
     std::vector<std::string> parts;
     for (const auto& [reason, count] : counts)
         parts.push_back(std::to_string(count) + " " + reason);
     std::sort(parts.begin(), parts.end());
-    std::string out = "0/" + std::to_string(nodes) + " nodes are available: ";
-    for (std::size_t i = 0; i < parts.size(); ++i) out += (i == 0 ? "" : ", ") + parts[i];
-    return out + ".";
+    std::string out = "0/" + std::to_string(nodes) + " nodes are available:";
+    for (std::size_t i = 0; i < parts.size(); ++i) out += (i == 0 ? " " : ", ") + parts[i];
+    return parts.empty() ? out : out + ".";
 }
 
 }  // namespace egpu::sim

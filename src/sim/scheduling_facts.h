@@ -44,7 +44,8 @@ struct SchedPod {
     std::int64_t priority = 0;
     bool preempts = true;  // preemptionPolicy is not Never
     bool deleting = false;
-    bool gated = false;  // has scheduling gates
+    bool gated = false;      // has scheduling gates
+    bool preempted = false;  // a scheduler has marked it as its victim (1.26 and later)
     Amounts requests;
     std::map<std::string, std::string> node_selector;
     std::vector<Toleration> tolerations;
@@ -83,7 +84,12 @@ struct Misfit {
 Misfit why_not(const SchedPod& pod, const SchedNode& node, const Amounts& used);
 void add_to(Amounts& used, const SchedPod& pod);
 
-// "0/3 nodes are available: 1 Insufficient cpu, 2 no card with 60 percent free."
-std::string unavailable_text(std::size_t nodes, const std::map<std::string, std::string>& reasons);
+// "0/3 nodes are available: 1 Insufficient cpu, 2 no card with 60 percent free." Nodes without a
+// reason count under `otherwise`, or not at all when that is "".
+std::string unavailable_text(
+    std::size_t nodes,
+    const std::map<std::string, std::string>& reasons,
+    const std::string& otherwise = ""
+);
 
 }  // namespace egpu::sim

@@ -101,6 +101,24 @@ TEST(SchedulingFacts, UnavailableTextCountsAndSortsReasons) {
         "0/3 nodes are available: 1 no card with 60 percent free, 2 Insufficient cpu."
     );
     EXPECT_EQ(unavailable_text(0, {}), "no nodes available to schedule pods");
+    EXPECT_EQ(unavailable_text(2, {}), "0/2 nodes are available:");
+    EXPECT_EQ(
+        unavailable_text(12, {{"a", "full"}, {"b", "sick"}}, "full"),
+        "0/12 nodes are available: 1 sick, 11 full."
+    );
+}
+
+TEST(SchedulingFacts, AVictimIsKnownByItsCondition) {
+    const auto with = [](const std::string& reason) {
+        return *sched_pod(parsed(
+            R"({"metadata":{"name":"p","uid":"u"},"status":{"conditions":[
+                {"type":"PodScheduled","status":"True"},
+                {"type":"DisruptionTarget","status":"True","reason":")" +
+            reason + R"("}]}})"
+        ));
+    };
+    EXPECT_TRUE(with("PreemptionByScheduler").preempted);
+    EXPECT_FALSE(with("EvictionByEvictionAPI").preempted);
 }
 
 TEST(SchedulingFacts, BadObjectsAreErrors) {

@@ -16,7 +16,7 @@ std::optional<std::string> SchedulingQueue::pop(TimePoint now) {
     auto best = entries_.end();
     for (auto it = entries_.begin(); it != entries_.end(); ++it) {
         const Entry& e = it->second;
-        if (e.in_flight || e.ready > now) continue;
+        if (e.in_flight || e.held || e.ready > now) continue;
         if (best == entries_.end() || e.priority > best->second.priority ||
             (e.priority == best->second.priority && e.order < best->second.order)) {
             best = it;
@@ -38,22 +38,37 @@ void SchedulingQueue::failed(const std::string& uid, bool wait_for_event, TimePo
     Duration delay = times_.backoff_first;
     for (int i = 1; i < e.attempts && delay < times_.backoff_most; ++i) delay *= 2;
     e.backed_off = now + std::min(delay, times_.backoff_most);
-    const bool changed_meanwhile = e.events_at_pop != events_;
+    const bool changed_meanwhile = !e.held && e.events_at_pop != events_;
     e.ready = wait_for_event && !changed_meanwhile ? std::max(now + times_.flush, e.backed_off)
                                                    : e.backed_off;
+}
+
+void SchedulingQueue::hold(const std::string& uid) {
+    const auto found = entries_.find(uid);
+    if (found != entries_.end()) found->second.held = true;
+}
+
+void SchedulingQueue::release(const std::string& uid) {
+    const auto found = entries_.find(uid);
+    if (found != entries_.end()) found->second.held = false;
+}
+
+void SchedulingQueue::activate(const std::string& uid, TimePoint now) {
+    const auto found = entries_.find(uid);
+    if (found != entries_.end() && !found->second.in_flight) found->second.ready = now;
 }
 
 void SchedulingQueue::cluster_event(TimePoint now) {
     ++events_;
     for (auto& [uid, e] : entries_) {
-        if (!e.in_flight) e.ready = std::min(e.ready, std::max(e.backed_off, now));
+        if (!e.in_flight && !e.held) e.ready = std::min(e.ready, std::max(e.backed_off, now));
     }
 }
 
 std::optional<TimePoint> SchedulingQueue::next_try() const {
     std::optional<TimePoint> out;
     for (const auto& [uid, e] : entries_) {
-        if (e.in_flight) continue;
+        if (e.in_flight || e.held) continue;
         if (!out || e.ready < *out) out = e.ready;
     }
     return out;

@@ -33,6 +33,11 @@ class SchedulingQueue {
     // The attempt failed. `wait_for_event`: it makes no sense to try before something changed
     // (unless something did while it was tried).
     void failed(const std::string& uid, bool wait_for_event, TimePoint now);
+    // Not tried before release(), whatever happens meanwhile: its preemption is under way.
+    void hold(const std::string& uid);
+    void release(const std::string& uid);
+    // May be tried at once, without waiting for an event or backing off.
+    void activate(const std::string& uid, TimePoint now);
     // Something changed that may make room.
     void cluster_event(TimePoint now);
 
@@ -48,6 +53,7 @@ class SchedulingQueue {
         std::uint64_t order = 0;
         int attempts = 0;
         bool in_flight = false;
+        bool held = false;
         TimePoint ready{};       // not before this
         TimePoint backed_off{};  // an event makes it ready at this time
         std::uint64_t events_at_pop = 0;

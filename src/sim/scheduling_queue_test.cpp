@@ -74,6 +74,33 @@ TEST(SchedulingQueue, FlushesPodsThatNoEventWakes) {
     EXPECT_TRUE(queue.pop(at(5000)));
 }
 
+TEST(SchedulingQueue, AHeldPodMissesEventsAndIsNotTried) {
+    SchedulingQueue queue(times());
+    queue.add("p", 0, at(0));
+    ASSERT_TRUE(queue.pop(at(0)));
+    queue.cluster_event(at(1));
+    queue.hold("p");
+    queue.failed("p", true, at(2));
+    queue.cluster_event(at(3));
+    EXPECT_FALSE(queue.pop(at(9000)));
+    EXPECT_FALSE(queue.next_try());
+    queue.release("p");
+    EXPECT_FALSE(queue.pop(at(4000))) << "what happened meanwhile is forgotten";
+    queue.cluster_event(at(4000));
+    EXPECT_TRUE(queue.pop(at(4000)));
+}
+
+TEST(SchedulingQueue, AnActivatedPodNeitherWaitsNorBacksOff) {
+    SchedulingQueue queue(times());
+    queue.add("p", 0, at(0));
+    ASSERT_TRUE(queue.pop(at(0)));
+    queue.hold("p");
+    queue.failed("p", true, at(0));
+    queue.release("p");
+    queue.activate("p", at(10));
+    EXPECT_TRUE(queue.pop(at(10)));
+}
+
 TEST(SchedulingQueue, RemovedPodsAreForgotten) {
     SchedulingQueue queue(times());
     queue.add("p", 0, at(0));

@@ -1,5 +1,6 @@
 // Which devices a container gets, and the calls around it: the kubelet's own steps, in its order.
 #include <algorithm>
+#include <sstream>
 
 #include "kubelet/checkpoint.h"
 #include "testing/kubelet/device_state.h"
@@ -9,6 +10,19 @@ namespace {
 
 Error failure(std::string message) {
     return Error{ErrorCode::kConflict, std::move(message)};
+}
+
+// How the kubelet words an error of a plugin's call, but Allocate's.
+Error rpc_failed(const char* call, const Error& error) {
+    return failure(std::string("device plugin ") + call + " rpc failed with err: " + error.message);
+}
+
+// A pointer within a Go struct as fmt's %v shows it.
+std::string go_pointer(const void* address) {
+    if (address == nullptr) return "<nil>";
+    std::ostringstream out;
+    out << address;
+    return out.str();
 }
 
 IdSet ids_of(const DeviceState::Holding& holding) {
@@ -26,6 +40,24 @@ IdSet minus(const IdSet& from, const IdSet& what) {
 }
 
 }  // namespace
+
+// The kubelet prints its whole Go struct: mutex, resource, client, stop time and, to 1.24, the
+// plugin's socket.
+Error DeviceState::stopped_error(const std::string& resource, const Endpoint& endpoint) const {
+    const auto since = endpoint.stopped.value_or(TimePoint()).time_since_epoch().count();
+    const std::string client = go_pointer(endpoint.client.get());
+    const std::string stopped =
+        "{" + std::to_string(since) + " " + std::to_string(since) + " " + go_pointer(this) + "}";
+    std::string fields;
+    if (options_.dialect == Dialect::k1_21) {
+        const std::string socket = endpoint.client ? endpoint.client->socket().string() : "";
+        fields = client + " " + client + " " + socket + " " + resource + " " + stopped + " {0 0} " +
+                 client;
+    } else {
+        fields = "{{} {0 0}} " + resource + " " + client + " " + stopped + " <nil>";
+    }
+    return failure("endpoint &{" + fields + "} has been stopped");
+}
 
 std::vector<std::string> DeviceState::shuffled(const IdSet& ids) {
     std::vector<std::string> order(ids.begin(), ids.end());
@@ -124,9 +156,7 @@ Result<std::string> DeviceState::call_allocate(const std::string& resource, cons
         const auto at = endpoints_.find(resource);
         if (at == endpoints_.end()) return failure("unknown Device Plugin " + resource);
         client = at->second.client;
-        if (!client || at->second.stopped) {
-            return failure("endpoint for " + resource + " has been stopped");
-        }
+        if (!client || at->second.stopped) return stopped_error(resource, at->second);
         ids = shuffled(chosen);
     }
     return client->allocate(ids);
@@ -184,6 +214,9 @@ Result<IdSet> DeviceState::devices_to_allocate(
             }
         }
         if (needed <= 0) return IdSet();
+        if (options_.dialect == Dialect::k1_21 && !resources_.contains(resource)) {
+            return failure("can't allocate unregistered device " + resource);
+        }
         for (const auto& id : shuffled(reusable)) {
             allocated_[resource].insert(id);
             chosen.insert(id);
@@ -234,13 +267,17 @@ Result<IdSet> DeviceState::preferred(
         }
         if (!at->second.options || !at->second.options->preferred) return IdSet();
         client = at->second.client;
+        if (at->second.stopped) {
+            return rpc_failed("GetPreferredAllocation", stopped_error(resource, at->second));
+        }
         IdSet both = available;
         both.insert(chosen.begin(), chosen.end());
         all = shuffled(both);
         must = shuffled(chosen);
     }
-    EG_TRY(const auto ids, client->preferred(all, must, static_cast<int>(size)));
-    return IdSet(ids.begin(), ids.end());
+    const auto ids = client->preferred(all, must, static_cast<int>(size));
+    if (!ids) return rpc_failed("GetPreferredAllocation", ids.error());
+    return IdSet(ids->begin(), ids->end());
 }
 
 Status DeviceState::pre_start(
@@ -264,11 +301,15 @@ Status DeviceState::pre_start(
                 container + ", resource " + resource
             );
         }
-        if (at->second.stopped) return failure("endpoint for " + resource + " has been stopped");
+        if (at->second.stopped) {
+            return rpc_failed("PreStartContainer", stopped_error(resource, at->second));
+        }
         client = at->second.client;
         ids = shuffled(ids_of(has->second));
     }
-    return client->pre_start(ids, options_.pre_start_deadline);
+    const Status ready = client->pre_start(ids, options_.pre_start_deadline);
+    if (!ready) return rpc_failed("PreStartContainer", ready.error());
+    return {};
 }
 
 Result<DeviceState::Given> DeviceState::run_options(

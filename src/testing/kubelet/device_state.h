@@ -83,6 +83,8 @@ class DeviceState {
     };
     using Reusable = std::map<std::string, IdSet>;  // by resource
 
+    Error stopped_error(const std::string& resource, const Endpoint& endpoint) const;
+
     bool known(const std::string& resource) const;
     void rebuild_allocated();
     void save();

@@ -42,6 +42,10 @@ std::string_view to_string(PodPhase phase) {
     return "Unknown";
 }
 
+std::string rejection_message(Dialect dialect, const std::string& message) {
+    return (dialect == Dialect::k1_21 ? "Pod " : "Pod was rejected: ") + message;
+}
+
 Kubelet::Kubelet(KubeletOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 
 Kubelet::~Kubelet() {
@@ -123,6 +127,10 @@ void Kubelet::power_off() {
 bool Kubelet::running() const {
     const std::scoped_lock lock(impl_->mutex);
     return impl_->running && !impl_->stopping;
+}
+
+Dialect Kubelet::dialect() const {
+    return impl_->options.dialect;
 }
 
 bool Kubelet::wait_synced(Duration timeout) const {

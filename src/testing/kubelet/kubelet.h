@@ -24,7 +24,8 @@
 namespace egpu::testing {
 
 enum class Dialect {
-    k1_21,  // Register answers before it dials; options from RegisterRequest; authority = raw path
+    k1_21,  // Register answers before it dials; options from RegisterRequest; authority = raw path;
+            // pods whose devices are in the checkpoint start without the plugin
     k1_34,  // dials inside Register; options from GetDevicePluginOptions; authority localhost;
             // admission demands healthy devices; the death of an old stream disconnects the newest
             // plugin; pod-resources rate limited
@@ -102,13 +103,16 @@ struct PodStatus {
     std::string ns{};
     std::string name{};
     PodPhase phase = PodPhase::kPending;
-    std::string reason{};  // of a failed admission
-    std::string message{};
+    std::string reason{};      // of a failed admission
+    std::string message{};     // the event's text; the API's status has rejection_message() of it
     bool terminating = false;  // remove_pod or terminate_pod was called
     bool gone = false;         // last word of a terminated pod: all containers have stopped
     std::chrono::system_clock::time_point started{};
     std::vector<ContainerStatus> containers{};  // in spec order
 };
+
+// status.message of a pod whose admission failed with `message`.
+std::string rejection_message(Dialect dialect, const std::string& message);
 
 class Kubelet {
   public:
@@ -130,6 +134,7 @@ class Kubelet {
     // stop() and the end of every container, as in a reboot. start() follows when the test wants.
     void power_off();
     bool running() const;
+    Dialect dialect() const;
     // True once all pods known before start() were re-admitted or rejected.
     bool wait_synced(Duration timeout) const;
 

@@ -6,9 +6,13 @@
 #include <thread>
 
 #include <gmock/gmock.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
 
 #include "kubelet/checkpoint.h"
 #include "kubelet/pod_resources.h"
+#include "pod_resources_v1.grpc.pb.h"
 #include "testing/kubelet/rig.h"
 
 namespace egpu::testing {
@@ -16,8 +20,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsSubsetOf;
+using ::testing::StartsWith;
 using Ids = std::vector<std::string>;
 using Param = Dialect;
 
@@ -172,6 +178,7 @@ TEST_P(KubeletInDialect, APluginsDeathMakesItsDevicesUnhealthyAndThenGone) {
     ASSERT_TRUE(rig.kubelet().add_pod(one_container("u1", kResource, 1))->admitted);
     ASSERT_TRUE(rig.runs("u1"));
     const int before = capacity_changes;
+    const std::string socket = rig.plugin().socket();
     rig.stop_plugin();
     ASSERT_TRUE(rig.offered(0));
     EXPECT_EQ(rig.kubelet().capacity().at(kResource), 3);
@@ -179,14 +186,22 @@ TEST_P(KubeletInDialect, APluginsDeathMakesItsDevicesUnhealthyAndThenGone) {
     EXPECT_EQ(rig.kubelet().pod("u1")->phase, PodPhase::kRunning);
     EXPECT_FALSE(rig.kubelet().add_pod(one_container("u2", kResource, 1))->admitted);
     ASSERT_TRUE(rig.kubelet().restart_container("u1", "main").ok());
+    std::string why;
     ASSERT_TRUE(rig.kubelet().wait_pod(
         "u1",
-        [](const PodStatus& pod) {
-            return pod.containers[0].reason == "CreateContainerConfigError" &&
-                   pod.containers[0].message.find("stopped") != std::string::npos;
+        [&](const PodStatus& pod) {
+            why = pod.containers[0].message;
+            return pod.containers[0].reason == "CreateContainerConfigError";
         },
         Seconds(5)
     ));
+    // The kubelet shows its own struct; to 1.24 that has the plugin's socket.
+    EXPECT_THAT(
+        why, StartsWith("device plugin PreStartContainer rpc failed with err: endpoint &{")
+    );
+    EXPECT_THAT(why, HasSubstr(std::string(" ") + kResource + " "));
+    EXPECT_THAT(why, EndsWith("} has been stopped"));
+    EXPECT_EQ(why.find(socket) != std::string::npos, GetParam() == Dialect::k1_21);
     // After the grace period: capacity 0, the key stays.
     ASSERT_TRUE(eventually([&] { return rig.kubelet().capacity().at(kResource) == 0; }));
     ASSERT_TRUE(rig.start_plugin(make_devices(3)).ok());
@@ -263,6 +278,82 @@ TEST_P(KubeletInDialect, ARebootWithoutThePlugin) {
         EXPECT_EQ(rig.kubelet().container("u1", "main")->given, before->given);
         EXPECT_EQ(rig.calls().starts().size(), 1U);
     }
+}
+
+// 1.21 asks for devices only where its checkpoint has none: pods that were bound while the machine
+// was off fail, those that ran before start. 1.34 fails both.
+TEST_P(KubeletInDialect, ARebootWithoutThePluginAndWithAPodBoundMeanwhile) {
+    Rig rig(GetParam(), [](KubeletOptions& options) { options.endpoint_grace = Seconds(2); });
+    ASSERT_TRUE(rig.up(4));
+    ASSERT_TRUE(rig.kubelet().add_pod(one_container("old", kResource, 2))->admitted);
+    ASSERT_TRUE(rig.runs("old"));
+    rig.kubelet().power_off();
+    rig.stop_plugin();
+    ASSERT_TRUE(rig.kubelet().start().ok());
+    const auto refused = rig.kubelet().add_pod(one_container("new", kResource, 1));
+    ASSERT_TRUE(refused.ok());
+    EXPECT_FALSE(refused->admitted);
+    const bool old_fails = GetParam() == Dialect::k1_34;
+    EXPECT_EQ(
+        refused->message,
+        std::string("Allocate failed due to ") +
+            (old_fails ? "no healthy devices present; cannot allocate unhealthy devices "
+                         "nano-gpu/gpu-percent"
+                       : "requested number of devices unavailable for nano-gpu/gpu-percent. "
+                         "Requested: 1, Available: 0") +
+            ", which is unexpected"
+    );
+    EXPECT_EQ(rig.kubelet().pod("old")->phase == PodPhase::kFailed, old_fails);
+    if (old_fails) return;
+    ASSERT_TRUE(running_again(rig, "old", 1));
+    int lates = 0;
+    // When the plugin's grace is over the resource is known by its devices in use only.
+    ASSERT_TRUE(eventually([&] {
+        std::this_thread::sleep_for(Millis(100));
+        const auto late =
+            rig.kubelet().add_pod(one_container("late" + std::to_string(++lates), kResource, 1));
+        return late && late->message ==
+                           "Allocate failed due to can't allocate unregistered device "
+                           "nano-gpu/gpu-percent, which is unexpected";
+    }));
+}
+
+TEST_P(KubeletInDialect, PodResourcesBeyondList) {
+    Rig rig(GetParam());
+    ASSERT_TRUE(rig.up(2));
+    const auto channel = grpc::CreateChannel(
+        "unix:" + rig.kubelet().pod_resources_socket().string(), grpc::InsecureChannelCredentials()
+    );
+    const auto stub = v1::PodResourcesLister::NewStub(channel);
+    const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(5);
+    grpc::ClientContext first;
+    first.set_deadline(deadline);
+    v1::AllocatableResourcesResponse allocatable;
+    const auto all = stub->GetAllocatableResources(&first, {}, &allocatable);
+    grpc::ClientContext second;
+    second.set_deadline(deadline);
+    v1::GetPodResourcesRequest request;
+    request.set_pod_name("nobody");
+    request.set_pod_namespace("default");
+    v1::GetPodResourcesResponse pod;
+    const auto one = stub->Get(&second, request, &pod);
+    if (GetParam() == Dialect::k1_21) {  // the first is behind a gate, the second came later
+        EXPECT_EQ(all.error_code(), grpc::StatusCode::UNKNOWN);
+        EXPECT_EQ(all.error_message(), "Pod Resources API GetAllocatableResources disabled");
+        EXPECT_EQ(one.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+        EXPECT_EQ(one.error_message(), "unknown method Get for service v1.PodResourcesLister");
+        return;
+    }
+    EXPECT_TRUE(all.ok()) << all.error_message();
+    EXPECT_EQ(allocatable.devices_size(), 2);
+    EXPECT_EQ(one.error_code(), grpc::StatusCode::UNKNOWN);
+    EXPECT_EQ(one.error_message(), "pod nobody in namespace default not found");
+    EXPECT_TRUE(eventually([&] {  // the limit holds for every method
+        grpc::ClientContext context;
+        context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+        const auto again = stub->GetAllocatableResources(&context, {}, &allocatable);
+        return again.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
+    }));
 }
 
 TEST_P(KubeletInDialect, ARebootWithThePluginInTime) {

@@ -51,6 +51,7 @@ Error go_error(const grpc::Status& status) {
 }  // namespace
 
 struct PluginClient::Impl {
+    std::filesystem::path socket;
     std::shared_ptr<grpc::Channel> channel;
     std::unique_ptr<v1beta1::DevicePlugin::Stub> stub;
     std::mutex mutex;
@@ -74,7 +75,8 @@ struct PluginClient::Impl {
 
         Status check() const {
             if (open_) return {};
-            return Error{ErrorCode::kUnavailable, "endpoint has been stopped"};
+            return go_error({grpc::StatusCode::CANCELLED, "grpc: the client connection is closing"}
+            );
         }
 
         grpc::ClientContext context;
@@ -106,6 +108,7 @@ Result<std::shared_ptr<PluginClient>> PluginClient::dial(
         GRPC_ARG_DEFAULT_AUTHORITY, dialect == Dialect::k1_21 ? socket.string() : "localhost"
     );
     auto impl = std::make_unique<Impl>();
+    impl->socket = socket;
     impl->channel = grpc::CreateCustomChannel(
         "unix:" + socket.string(), grpc::InsecureChannelCredentials(), arguments
     );
@@ -183,12 +186,7 @@ Result<std::vector<std::string>> PluginClient::preferred(
     container->set_allocation_size(size);
     v1beta1::PreferredAllocationResponse answer;
     const auto status = impl_->stub->GetPreferredAllocation(&call.context, request, &answer);
-    if (!status.ok()) {
-        return Error{
-            ErrorCode::kUnavailable,
-            "device plugin GetPreferredAllocation rpc failed with err: " +
-                go_error(status).message};
-    }
+    if (!status.ok()) return go_error(status);
     if (answer.container_responses().empty()) return std::vector<std::string>();
     const auto& ids = answer.container_responses(0).deviceids();
     return std::vector<std::string>(ids.begin(), ids.end());
@@ -203,9 +201,11 @@ Status PluginClient::pre_start(const std::vector<std::string>& ids, Duration dea
     v1beta1::PreStartContainerResponse answer;
     const auto status = impl_->stub->PreStartContainer(&call.context, request, &answer);
     if (status.ok()) return {};
-    return Error{
-        ErrorCode::kUnavailable,
-        "device plugin PreStartContainer rpc failed with err: " + go_error(status).message};
+    return go_error(status);
+}
+
+const std::filesystem::path& PluginClient::socket() const {
+    return impl_->socket;
 }
 
 void PluginClient::disconnect() {

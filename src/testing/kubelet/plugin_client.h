@@ -23,8 +23,8 @@ struct PluginOptions {
 
 class PluginClient {
   public:
-    // Connects (with the dialect's :authority) until `deadline` or `stop` is set. Errors read like
-    // grpc-go's: "rpc error: code = InvalidArgument desc = …".
+    // Connects (with the dialect's :authority) until `deadline` or `stop` is set. Errors of the
+    // calls read like grpc-go's: "rpc error: code = InvalidArgument desc = …".
     static Result<std::shared_ptr<PluginClient>> dial(
         const std::filesystem::path& socket,
         Dialect dialect,
@@ -46,6 +46,7 @@ class PluginClient {
     Status pre_start(const std::vector<std::string>& ids, Duration deadline);
     // Ends the stream and the calls; later ones fail.
     void disconnect();
+    const std::filesystem::path& socket() const;
 
   private:
     struct Impl;

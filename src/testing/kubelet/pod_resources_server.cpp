@@ -108,6 +108,7 @@ class ServiceV1 final : public v1::PodResourcesLister::Service {
             return {
                 grpc::StatusCode::UNKNOWN, "Pod Resources API GetAllocatableResources disabled"};
         }
+        if (const auto status = source_.admit(); !status.ok()) return status;
         for (const auto& [resource, ids] : source_.state.all_devices()) {
             for (const auto& [id, numa] : ids) {
                 auto* entry = out->add_devices();
@@ -125,8 +126,11 @@ class ServiceV1 final : public v1::PodResourcesLister::Service {
         v1::GetPodResourcesResponse* out
     ) override {
         if (source_.options.dialect == Dialect::k1_21) {
-            return {grpc::StatusCode::UNIMPLEMENTED, "unknown method Get"};
+            return {
+                grpc::StatusCode::UNIMPLEMENTED,
+                "unknown method Get for service v1.PodResourcesLister"};
         }
+        if (const auto status = source_.admit(); !status.ok()) return status;
         for (const auto& pod : source_.pods()) {
             if (pod.name != request->pod_name() || pod.ns != request->pod_namespace()) continue;
             source_.fill(*out->mutable_pod_resources(), pod);
