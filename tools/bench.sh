@@ -15,3 +15,7 @@ for name in core k8s scheduler kubelet agent sim; do
         exit 1
     }
 done
+if [[ guard =~ $filter ]]; then
+    printf '\n== guard\n'
+    build/release/bin/guard_bench | tee "$out/guard.txt"
+fi

@@ -113,6 +113,7 @@ TEST_F(SimCuda, on_a_host_it_sees_the_node_of_the_state_file) {
 
 TEST_F(SimCuda, in_a_container_it_sees_the_cards_with_a_node) {
     gpus_.set_visible_in((folder_ / "dev").string());
+    gpus_.set_cards((folder_ / "cards").string());
     ASSERT_TRUE(gpus_.write(folder_ / "libnvidia-simulated-state.so.535.161.08").ok());
     EXPECT_THAT(seen(folder_, nullptr), ElementsAre("cuInit 100", "nvml 0"));
     std::filesystem::create_directories(folder_ / "dev");
@@ -137,11 +138,11 @@ TEST_F(SimCuda, functions_by_name_and_version) {
     EXPECT_EQ(function, dlsym(cuda.library, "cuDeviceGetUuid"));
     EXPECT_EQ(look("cuGetErrorString", &function, 5000, 0, &found), 0);
     EXPECT_EQ(found, 2);
-    EXPECT_EQ(look("cuMemAlloc", &function, 12000, 0, &found), 0);
+    EXPECT_EQ(look("cuNoSuchThing", &function, 12000, 0, &found), 0);
     EXPECT_EQ(found, 1);
     EXPECT_EQ(function, nullptr);
     const auto old = cuda.get<int (*)(const char*, void**, int, std::uint64_t)>("cuGetProcAddress");
-    EXPECT_EQ(old("cuMemAlloc", &function, 12000, 0), 500);
+    EXPECT_EQ(old("cuNoSuchThing", &function, 12000, 0), 500);
     int count = 0;
     EXPECT_EQ(cuda.get<int (*)(int*)>("cuDeviceGetCount")(&count), 3);
     const char* text = nullptr;

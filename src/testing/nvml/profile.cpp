@@ -15,6 +15,7 @@ struct Hardware {
     const char* model;
     int gpus;
     std::uint64_t memory_mib;
+    unsigned multiprocessors;
     int compute_major;
     int compute_minor;
     unsigned brand;  // NVML's nvmlBrandType_t
@@ -23,11 +24,11 @@ struct Hardware {
 };
 
 constexpr std::array kHardware{
-    Hardware{"t4", "Tesla T4", 2, 15360, 7, 5, 2, false, false},
-    Hardware{"a10", "NVIDIA A10", 4, 23028, 8, 6, 14, false, false},
-    Hardware{"a100-mig", "NVIDIA A100-SXM4-40GB", 2, 40960, 8, 0, 14, true, false},
-    Hardware{"h100", "NVIDIA H100 80GB HBM3", 8, 81559, 9, 0, 14, true, true},
-    Hardware{"sixteen", "Tesla V100-SXM3-32GB", 16, 32768, 7, 0, 2, false, false},
+    Hardware{"t4", "Tesla T4", 2, 15360, 40, 7, 5, 2, false, false},
+    Hardware{"a10", "NVIDIA A10", 4, 23028, 72, 8, 6, 14, false, false},
+    Hardware{"a100-mig", "NVIDIA A100-SXM4-40GB", 2, 40960, 108, 8, 0, 14, true, false},
+    Hardware{"h100", "NVIDIA H100 80GB HBM3", 8, 81559, 132, 9, 0, 14, true, true},
+    Hardware{"sixteen", "Tesla V100-SXM3-32GB", 16, 32768, 80, 7, 0, 2, false, false},
 };
 
 struct MigProfile {
@@ -51,6 +52,7 @@ constexpr std::array kMigProfiles{
 };
 
 constexpr int kMigSlices = 7;
+constexpr unsigned kSliceMultiprocessors = 14;
 
 // A stable UUID (random form, RFC 4122) of a text.
 std::string uuid_of(const char* prefix, const std::string& text) {
@@ -85,6 +87,7 @@ bool make_profile(std::string_view profile, std::string_view node, SimNode& out)
     out.node = node;
     out.model = hardware->model;
     out.memory_mib = hardware->memory_mib;
+    out.multiprocessors = hardware->multiprocessors;
     out.compute_major = hardware->compute_major;
     out.compute_minor = hardware->compute_minor;
     out.brand = hardware->brand;
@@ -127,6 +130,7 @@ bool set_instances(SimNode& node, int position, const std::vector<std::string>& 
         instance.profile = name;
         instance.gpu_instance = mig->first_instance + nth;
         instance.memory_mib = mig->memory_mib;
+        instance.multiprocessors = static_cast<unsigned>(mig->slices) * kSliceMultiprocessors;
         instance.uuid = uuid_of("MIG-", gpu.uuid + "/" + name + "/" + std::to_string(nth));
         instances.push_back(std::move(instance));
     }

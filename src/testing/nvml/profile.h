@@ -18,6 +18,7 @@ struct SimInstance {
     int gpu_instance = 0;
     int compute_instance = 0;
     std::uint64_t memory_mib = 0;
+    unsigned multiprocessors = 0;
 };
 
 struct SimGpu {
@@ -57,10 +58,13 @@ struct SimNode {
     unsigned slow_ms = 0;
     std::string visible_in;           // only GPUs with a node in this folder are seen; "": all
     std::vector<std::string> hidden;  // symbols that answer FUNCTION_NOT_FOUND
+    std::string cards;                // the file that shared_node.h maps; "": its default
+    std::vector<std::string> cuda;    // lines for the simulated libcuda, testing/cuda/settings.h
 
     // Of all GPUs of the profile.
     std::string model;
     std::uint64_t memory_mib = 0;
+    unsigned multiprocessors = 0;
     int compute_major = 0;
     int compute_minor = 0;
     unsigned brand = 0;

@@ -135,6 +135,12 @@ std::string state_path() {
     return lib.path;
 }
 
+SharedNode* shared_node() {
+    Library& lib = library();
+    const std::lock_guard lock(lib.mutex);
+    return lib.node ? SharedNode::open_existing(lib.source, *lib.node) : nullptr;
+}
+
 Code enter(const char* symbol, std::shared_ptr<const SimNode>& node) {
     {
         Library& lib = library();

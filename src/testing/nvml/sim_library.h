@@ -12,6 +12,7 @@
 
 #include "gpu/nvml_abi.h"
 #include "testing/nvml/profile.h"
+#include "testing/nvml/shared_node.h"
 
 namespace egpu::testing {
 
@@ -58,5 +59,8 @@ Code event_set_free(nvml::EventSet set);
 std::uint64_t event_baseline();
 void raise_event_baseline(std::uint64_t serial);
 std::string state_path();
+
+// What processes use of the node's cards; null: none has used any.
+SharedNode* shared_node();
 
 }  // namespace egpu::testing

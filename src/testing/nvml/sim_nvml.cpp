@@ -17,7 +17,6 @@ using egpu::nvml::Code;
 using egpu::nvml::Device;
 using egpu::nvml::EventSet;
 
-constexpr std::uint64_t kMib = 1 << 20;
 constexpr std::uint64_t kSupportedEvents = 0x1 | 0x2 | egpu::nvml::kEventXid |
                                            egpu::nvml::kEventMigConfigChange |
                                            egpu::nvml::kEventGpuRecoveryAction;
@@ -118,6 +117,22 @@ EG_NVML nvmlDeviceGetHandleByIndex(unsigned index, Device* out) {
     return handle_by_index(__func__, index, out);
 }
 
+EG_NVML nvmlDeviceGetHandleByUUID(const char* uuid, Device* out) {
+    std::shared_ptr<const SimNode> node;
+    if (const Code code = enter(__func__, node); code != Code::kSuccess) return code;
+    if (uuid == nullptr) return Code::kInvalidArgument;
+    for (unsigned index = 0; index < enumerated(*node); ++index) {
+        const int position = position_of(*node, index);
+        const SimGpu& gpu = node->gpus[static_cast<std::size_t>(position)];
+        if (gpu.uuid == uuid) return handle_by_index(__func__, index, out);
+        for (std::size_t slot = 0; gpu.mig && slot < gpu.instances.size(); ++slot) {
+            if (gpu.instances[slot].uuid != uuid) continue;
+            return put(Code::kSuccess, out, instance_handle(position, static_cast<int>(slot)));
+        }
+    }
+    return Code::kNotFound;
+}
+
 EG_NVML nvmlDeviceGetUUID(Device device, char* uuid, unsigned length) {
     Target t;
     if (const Code code = enter(__func__, device, t, false); code != Code::kSuccess) return code;
@@ -152,21 +167,6 @@ EG_NVML nvmlDeviceGetPciInfo_v3(Device device, egpu::nvml::PciInfo* out) {
 }
 EG_NVML nvmlDeviceGetPciInfo_v2(Device device, egpu::nvml::PciInfo* out) {
     return pci_info(__func__, device, out);
-}
-
-EG_NVML nvmlDeviceGetMemoryInfo(Device device, egpu::nvml::Memory* out) {
-    Target t;
-    if (const Code code = enter(__func__, device, t); code != Code::kSuccess) return code;
-    const auto mib = t.instance != nullptr ? t.instance->memory_mib : t.node->memory_mib;
-    const auto used = std::min<std::uint64_t>(mib, 3);
-    return put(Code::kSuccess, out, {mib * kMib, (mib - used) * kMib, used * kMib});
-}
-
-EG_NVML nvmlDeviceGetUtilizationRates(Device device, egpu::nvml::Utilization* out) {
-    Target t;
-    const Code code = enter(__func__, device, t);
-    if (code == Code::kSuccess && t.gpu->mig) return Code::kNotSupported;
-    return put(code, out, {0, 0});
 }
 
 EG_NVML nvmlDeviceGetCudaComputeCapability(Device device, int* major, int* minor) {

@@ -77,6 +77,10 @@ class SimGpus {
     // Only GPUs with a node (nvidia0, …) in `folder` are seen, as by a driver in a container; "":
     // all.
     void set_visible_in(std::string folder) { node_.visible_in = std::move(folder); }
+    // Where processes of this node share the cards' memory and time (shared_node.h).
+    void set_cards(std::string path) { node_.cards = std::move(path); }
+    // A setting of the simulated libcuda, as a line of testing/cuda/settings.h.
+    void add_cuda(std::string line) { node_.cuda.push_back(std::move(line)); }
     void set_slow_calls(unsigned milliseconds);  // every call
 
     // Replaces the state file atomically.

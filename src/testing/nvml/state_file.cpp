@@ -85,6 +85,12 @@ bool read_event(const std::vector<std::string>& words, SimNode& out) {
 
 bool read_line(const std::vector<std::string>& words, SimNode& out) {
     const std::string& key = words[0];
+    if (key == "cuda") {
+        std::string rest;
+        for (std::size_t i = 1; i < words.size(); ++i) rest += (i > 1 ? " " : "") + words[i];
+        out.cuda.push_back(rest);
+        return !rest.empty();
+    }
     if (key == "gpu") return read_gpu(words, out);
     if (key == "event") return read_event(words, out);
     if (words.size() != 2) return false;
@@ -94,6 +100,8 @@ bool read_line(const std::vector<std::string>& words, SimNode& out) {
         out.driver_loaded = words[1] != "0";
     else if (key == "visible_in")
         out.visible_in = words[1];
+    else if (key == "cards")
+        out.cards = words[1];
     else if (key == "hide")
         out.hidden.push_back(words[1]);
     else if (key == "count")
@@ -117,6 +125,8 @@ std::string write_state(const SimNode& node) {
         << "driver_loaded " << (node.driver_loaded ? 1 : 0) << "\n";
     if (node.count >= 0) out << "count " << node.count << "\n";
     if (!node.visible_in.empty()) out << "visible_in " << node.visible_in << "\n";
+    if (!node.cards.empty()) out << "cards " << node.cards << "\n";
+    for (const auto& line : node.cuda) out << "cuda " << line << "\n";
     if (node.slow_ms != 0) out << "slow_ms " << node.slow_ms << "\n";
     for (const auto& symbol : node.hidden) out << "hide " << symbol << "\n";
     for (std::size_t i = 0; i < node.gpus.size(); ++i) {

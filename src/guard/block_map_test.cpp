@@ -1,0 +1,128 @@
+#include "guard/block_map.h"
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace egpu::guard {
+namespace {
+
+Block block(std::uint64_t key, std::uint64_t size, BlockKind kind = BlockKind::plain) {
+    Block made;
+    made.key = key;
+    made.size = size;
+    made.kind = kind;
+    return made;
+}
+
+// Against std::map, with keys of one shard in a row (as a driver's addresses are) and deletions in
+// any order.
+TEST(BlockMap, RemembersWhatAMapWould) {
+    const auto map = std::make_unique<BlockMap>();
+    std::map<std::uint64_t, std::uint64_t> model;
+    std::mt19937_64 random(7);
+    for (int step = 0; step < 200'000; ++step) {
+        const std::uint64_t key = 0x7f0000000000 + random() % 3000 * 512;
+        Block out;
+        switch (random() % 3) {
+            case 0: {
+                const std::uint64_t size = random();
+                ASSERT_TRUE(map->insert(block(key, size), out));
+                ASSERT_EQ(out.kind != BlockKind::none, model.contains(key));
+                if (model.contains(key)) {
+                    ASSERT_EQ(out.size, model[key]);
+                }
+                model[key] = size;
+                break;
+            }
+            case 1:
+                ASSERT_EQ(map->take(key, out), model.contains(key));
+                if (model.contains(key)) {
+                    ASSERT_EQ(out.size, model[key]);
+                }
+                model.erase(key);
+                break;
+            default:
+                ASSERT_EQ(map->find(key, out), model.contains(key));
+                if (model.contains(key)) {
+                    ASSERT_EQ(out.size, model[key]);
+                }
+        }
+    }
+    EXPECT_EQ(map->size(), model.size());
+}
+
+TEST(BlockMap, TakesOutWhatMatchesAndNothingElse) {
+    const auto map = std::make_unique<BlockMap>();
+    Block out;
+    for (std::uint64_t i = 0; i < 20'000; ++i) {
+        Block one = block(0x10000 + i * 512, 1);
+        one.owner = i % 3;
+        ASSERT_TRUE(map->insert(one, out));
+    }
+    std::uint64_t gone = 0;
+    map->take_if(
+        [](const Block& b, void*) { return b.owner == 1; },
+        [](const Block& b, void* count) {
+            EXPECT_EQ(b.owner, 1U);
+            ++*static_cast<std::uint64_t*>(count);
+        },
+        &gone
+    );
+    EXPECT_EQ(gone, 6667U);
+    EXPECT_EQ(map->size(), 20'000U - 6667U);
+    EXPECT_FALSE(map->find(0x10000 + 512, out));
+    EXPECT_TRUE(map->find(0x10000, out));
+}
+
+TEST(BlockMap, UpdateMayTakeTheBlockOut) {
+    const auto map = std::make_unique<BlockMap>();
+    Block out;
+    ASSERT_TRUE(map->insert(block(5, 1), out));
+    const auto grow = [](Block& b, void*) { return ++b.size == 3; };
+    ASSERT_TRUE(map->update(5, grow, nullptr, out));
+    EXPECT_EQ(out.size, 2U);
+    ASSERT_TRUE(map->update(5, grow, nullptr, out));
+    EXPECT_EQ(out.size, 3U);
+    EXPECT_FALSE(map->update(5, grow, nullptr, out));
+}
+
+TEST(BlockMap, ThreadsDoNotLoseEachOthersBlocks) {
+    const auto map = std::make_unique<BlockMap>();
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (std::uint64_t t = 0; t < 4; ++t) {
+        threads.emplace_back([&, t] {
+            for (std::uint64_t round = 0; round < 20; ++round) {
+                Block out;
+                for (std::uint64_t i = 0; i < 500; ++i) {
+                    if (!map->insert(block((t << 40) + i * 4096 + 1, i), out)) ++wrong;
+                }
+                for (std::uint64_t i = 0; i < 500; ++i) {
+                    if (!map->take((t << 40) + i * 4096 + 1, out) || out.size != i) ++wrong;
+                }
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(wrong.load(), 0);
+    EXPECT_EQ(map->size(), 0U);
+}
+
+TEST(BlockMap, ForgetsInAChild) {
+    const auto map = std::make_unique<BlockMap>();
+    Block out;
+    ASSERT_TRUE(map->insert(block(9, 1), out));
+    map->forget();
+    EXPECT_FALSE(map->find(9, out));
+    ASSERT_TRUE(map->insert(block(9, 2), out));
+    EXPECT_EQ(out.kind, BlockKind::none);
+}
+
+}  // namespace
+}  // namespace egpu::guard

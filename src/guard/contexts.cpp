@@ -1,0 +1,118 @@
+// Contexts: linear memory and arrays belong to one and are gone with it, without any call to free
+// them.
+#include "guard/compute_hooks.h"
+#include "guard/place.h"
+
+namespace egpu::guard {
+namespace {
+
+using namespace egpu::cuda;
+
+// As cuDevicePrimaryCtxRetain told it; the handle is needed when the context is gone already.
+constinit std::atomic<CUcontext> primary[kMaxOrdinals] = {};
+
+void context_is_gone(CUcontext context) {
+    if (context == nullptr) return;
+    auto key = reinterpret_cast<std::uint64_t>(context);
+    const auto is_in = [](const Block& block, void* wanted) {
+        return (block.kind == BlockKind::plain || block.kind == BlockKind::array) &&
+               block.owner == *static_cast<std::uint64_t*>(wanted);
+    };
+    const auto gone = [](const Block& block, void*) { guard.refund(block.device, block.size); };
+    guard.addresses.take_if(is_in, gone, &key);
+    guard.objects.take_if(is_in, gone, &key);
+    compute_context_gone(context);
+}
+
+CUresult destroy(CUcontext context, HookId id) {
+    using Call = CUresult (*)(CUcontext);
+    const auto real = real_as<Call>(id);
+    EGPU_UNLESS_ACTIVE(real(context));
+    const CUresult result = real(context);
+    if (result == CUDA_SUCCESS) context_is_gone(context);
+    return result;
+}
+
+CUresult leave_primary(CUdevice device, HookId id) {
+    using Call = CUresult (*)(CUdevice);
+    const auto real = real_as<Call>(id);
+    EGPU_UNLESS_ACTIVE(real(device));
+    const CUresult result = real(device);
+    if (result != CUDA_SUCCESS || device < 0 || device >= kMaxOrdinals) return result;
+    unsigned flags = 0;
+    int is_active = 1;
+    if (driver.PrimaryCtxGetState(device, &flags, &is_active) == CUDA_SUCCESS && is_active == 0) {
+        context_is_gone(primary[device].load(std::memory_order_acquire));
+    }
+    return result;
+}
+
+// The resources of a primary context are destroyed by a reset whoever still holds it.
+CUresult reset_primary(CUdevice device, HookId id) {
+    using Call = CUresult (*)(CUdevice);
+    const auto real = real_as<Call>(id);
+    EGPU_UNLESS_ACTIVE(real(device));
+    const CUresult result = real(device);
+    if (result == CUDA_SUCCESS && device >= 0 && device < kMaxOrdinals) {
+        context_is_gone(primary[device].load(std::memory_order_acquire));
+    }
+    return result;
+}
+
+}  // namespace
+}  // namespace egpu::guard
+
+using namespace egpu::guard;
+using namespace egpu::cuda;
+
+// A context's own memory is measured by the agent (overhead_bytes). Here it is only refused on a
+// card that the container was not given, or when CUDA was refused.
+#define EGPU_CONTEXT_ALLOWED(device, pass) \
+    EGPU_UNLESS_ACTIVE(pass);              \
+    if (guard.index_of(device) == kNotListed) return CUDA_ERROR_OUT_OF_MEMORY
+
+EGPU_EXPORT CUresult cuCtxCreate(CUcontext* context, unsigned flags, CUdevice device) {
+    EGPU_CONTEXT_ALLOWED(device, EGPU_REAL(cuCtxCreate)(context, flags, device));
+    return EGPU_REAL(cuCtxCreate)(context, flags, device);
+}
+EGPU_EXPORT CUresult cuCtxCreate_v2(CUcontext* context, unsigned flags, CUdevice device) {
+    EGPU_CONTEXT_ALLOWED(device, EGPU_REAL(cuCtxCreate_v2)(context, flags, device));
+    return EGPU_REAL(cuCtxCreate_v2)(context, flags, device);
+}
+EGPU_EXPORT CUresult cuCtxCreate_v3(
+    CUcontext* context, CUexecAffinityParam* params, int count, unsigned flags, CUdevice device
+) {
+    EGPU_CONTEXT_ALLOWED(device, EGPU_REAL(cuCtxCreate_v3)(context, params, count, flags, device));
+    return EGPU_REAL(cuCtxCreate_v3)(context, params, count, flags, device);
+}
+EGPU_EXPORT CUresult
+cuCtxCreate_v4(CUcontext* context, CUctxCreateParams* params, unsigned flags, CUdevice device) {
+    EGPU_CONTEXT_ALLOWED(device, EGPU_REAL(cuCtxCreate_v4)(context, params, flags, device));
+    return EGPU_REAL(cuCtxCreate_v4)(context, params, flags, device);
+}
+EGPU_EXPORT CUresult cuCtxDestroy(CUcontext context) {
+    return destroy(context, HookId::cuCtxDestroy);
+}
+EGPU_EXPORT CUresult cuCtxDestroy_v2(CUcontext context) {
+    return destroy(context, HookId::cuCtxDestroy_v2);
+}
+EGPU_EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
+    EGPU_CONTEXT_ALLOWED(device, EGPU_REAL(cuDevicePrimaryCtxRetain)(context, device));
+    const CUresult result = EGPU_REAL(cuDevicePrimaryCtxRetain)(context, device);
+    if (result == CUDA_SUCCESS && device >= 0 && device < kMaxOrdinals) {
+        primary[device].store(*context, std::memory_order_release);
+    }
+    return result;
+}
+EGPU_EXPORT CUresult cuDevicePrimaryCtxRelease(CUdevice device) {
+    return leave_primary(device, HookId::cuDevicePrimaryCtxRelease);
+}
+EGPU_EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
+    return leave_primary(device, HookId::cuDevicePrimaryCtxRelease_v2);
+}
+EGPU_EXPORT CUresult cuDevicePrimaryCtxReset(CUdevice device) {
+    return reset_primary(device, HookId::cuDevicePrimaryCtxReset);
+}
+EGPU_EXPORT CUresult cuDevicePrimaryCtxReset_v2(CUdevice device) {
+    return reset_primary(device, HookId::cuDevicePrimaryCtxReset_v2);
+}

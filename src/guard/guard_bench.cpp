@@ -1,0 +1,259 @@
+// What the guard costs, with and without it in one run, on a driver that costs nothing. Prints one
+// table.
+//
+//     guard_bench            runs everything
+//     guard_bench --inside   is what it starts with and without the guard preloaded
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "guard/cuda_abi.h"
+#include "guard/pages.h"
+
+namespace {
+
+using namespace egpu::cuda;
+using namespace egpu::guard;
+using Clock = std::chrono::steady_clock;
+namespace fs = std::filesystem;
+
+double median(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    return values[values.size() / 2];
+}
+
+double nanoseconds_since(Clock::time_point begin) {
+    return std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
+}
+
+template <class F>
+F function(void* library, const char* name) {
+    return reinterpret_cast<F>(dlsym(library, name));
+}
+
+// Median of 15 runs of `calls` rounds, in ns per round and thread.
+template <class Round>
+double measure(unsigned threads, int calls, Round round) {
+    std::vector<double> runs;
+    for (int run = 0; run < 15; ++run) {
+        std::vector<std::thread> workers;
+        const auto begin = Clock::now();
+        for (unsigned t = 0; t < threads; ++t) {
+            workers.emplace_back([&] {
+                for (int i = 0; i < calls; ++i) round();
+            });
+        }
+        for (std::thread& worker : workers) worker.join();
+        runs.push_back(nanoseconds_since(begin) / calls);
+    }
+    return median(runs);
+}
+
+int inside() {
+    void* library = dlopen(EDGE_GPU_BENCH_LIBCUDA, RTLD_NOW);
+    if (library == nullptr) return 1;
+    const auto init = function<CUresult (*)(unsigned)>(library, "cuInit");
+    const auto allocate =
+        function<CUresult (*)(CUdeviceptr*, std::size_t)>(library, "cuMemAlloc_v2");
+    const auto release = function<CUresult (*)(CUdeviceptr)>(library, "cuMemFree_v2");
+    const auto info =
+        function<CUresult (*)(std::size_t*, std::size_t*)>(library, "cuMemGetInfo_v2");
+    const auto launch = function<
+        CUresult (*)(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream, void**, void**)>(
+        library, "cuLaunchKernel"
+    );
+    const auto begin = Clock::now();
+    if (init(0) != CUDA_SUCCESS) return 1;
+    std::printf("init_us %.1f\n", nanoseconds_since(begin) / 1000);
+    std::vector<CUdeviceptr> live;
+    for (const std::size_t count : {0, 1'000, 10'000}) {
+        while (live.size() < count) {
+            CUdeviceptr at = 0;
+            if (allocate(&at, 4096) != CUDA_SUCCESS) return 1;
+            live.push_back(at);
+        }
+        for (const unsigned threads : {1U, 2U}) {
+            const double ns = measure(threads, 20'000, [&] {
+                CUdeviceptr at = 0;
+                allocate(&at, 4096);
+                release(at);
+            });
+            std::printf("alloc+free,_%zu_live,_%u_threads %.1f\n", count, threads, ns);
+        }
+    }
+    std::printf("mem_get_info %.1f\n", measure(1, 20'000, [&] {
+                    std::size_t free = 0;
+                    std::size_t total = 0;
+                    info(&free, &total);
+                }));
+    auto* kernel = reinterpret_cast<CUfunction>(0x5000);
+    for (const unsigned threads : {1U, 2U}) {
+        std::printf("launch,_%u_threads %.1f\n", threads, measure(threads, 100'000, [&] {
+                        launch(kernel, 64, 1, 1, 256, 1, 1, 0, nullptr, nullptr, nullptr);
+                    }));
+    }
+    return 0;
+}
+
+std::vector<std::string> environment(bool guarded) {
+    std::vector<std::string> list;
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+        if (std::strncmp(*variable, "LD_PRELOAD=", 11) != 0) list.emplace_back(*variable);
+    }
+    if (guarded) list.emplace_back("LD_PRELOAD=" EDGE_GPU_BENCH_GUARD);
+    return list;
+}
+
+pid_t start(const char* program, std::vector<std::string> arguments, bool guarded, int output) {
+    std::vector<std::string> variables = environment(guarded);
+    std::vector<char*> raw_arguments;
+    std::vector<char*> raw_variables;
+    for (std::string& text : arguments) raw_arguments.push_back(text.data());
+    for (std::string& text : variables) raw_variables.push_back(text.data());
+    raw_arguments.push_back(nullptr);
+    raw_variables.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    if (output >= 0) posix_spawn_file_actions_adddup2(&actions, output, 1);
+    pid_t pid = -1;
+    const int error =
+        posix_spawn(&pid, program, &actions, nullptr, raw_arguments.data(), raw_variables.data());
+    posix_spawn_file_actions_destroy(&actions);
+    return error == 0 ? pid : -1;
+}
+
+std::map<std::string, double> run_inside(const std::string& self, bool guarded) {
+    int ends[2];
+    std::map<std::string, double> values;
+    if (pipe2(ends, O_CLOEXEC) != 0) return values;
+    const pid_t pid = start(self.c_str(), {self, "--inside"}, guarded, ends[1]);
+    close(ends[1]);
+    FILE* text = fdopen(ends[0], "r");
+    char name[64];
+    double value = 0;
+    while (std::fscanf(text, "%63s %lf", name, &value) == 2) values[name] = value;
+    std::fclose(text);
+    waitpid(pid, nullptr, 0);
+    return values;
+}
+
+double exec_us(bool guarded) {
+    std::vector<double> runs;
+    for (int run = 0; run < 200; ++run) {
+        const auto begin = Clock::now();
+        waitpid(start("/bin/true", {"true"}, guarded, -1), nullptr, 0);
+        runs.push_back(nanoseconds_since(begin) / 1000);
+    }
+    return median(runs);
+}
+
+// `count` processes that start together: the time each one's cuInit took, p50 and p99 in us.
+std::pair<double, double> init_storm(const std::string& self, int count, bool guarded) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return {};
+    std::vector<pid_t> processes;
+    for (int i = 0; i < count; ++i)
+        processes.push_back(start(self.c_str(), {self, "--init"}, guarded, ends[1]));
+    close(ends[1]);
+    FILE* text = fdopen(ends[0], "r");
+    std::vector<double> values;
+    double value = 0;
+    while (std::fscanf(text, "%lf", &value) == 1) values.push_back(value);
+    std::fclose(text);
+    for (const pid_t pid : processes) waitpid(pid, nullptr, 0);
+    if (values.empty()) return {};
+    std::sort(values.begin(), values.end());
+    return {
+        values[values.size() / 2], values[std::min(values.size() - 1, values.size() * 99 / 100)]};
+}
+
+int only_init() {
+    void* library = dlopen(EDGE_GPU_BENCH_LIBCUDA, RTLD_NOW);
+    const auto init = function<CUresult (*)(unsigned)>(library, "cuInit");
+    const auto begin = Clock::now();
+    init(0);
+    char line[32];
+    const int length = std::snprintf(line, sizeof line, "%.1f\n", nanoseconds_since(begin) / 1000);
+    // One write: the processes share the pipe. Then stay a while, as a program would: the slot is
+    // held.
+    if (write(1, line, static_cast<std::size_t>(length)) != length) return 1;
+    usleep(200'000);
+    _exit(0);
+}
+
+void write_pages() {
+    fs::create_directories("guard-pages");
+    LimitsPage page{};
+    page.magic = kLimitsMagic;
+    page.abi_major = kAbiMajor;
+    page.struct_size = sizeof page;
+    for (LimitsBody& body : page.body) {
+        body.device_count = 1;
+        for (std::uint8_t& byte : body.devices[0].uuid) byte = 1;
+        body.devices[0].mem_hard = std::uint64_t{40} << 30U;
+        body.devices[0].mode = static_cast<std::uint32_t>(ComputeMode::kHard);
+        body.devices[0].share_ppm = 500'000;
+    }
+    std::ofstream limits("guard-pages/limits", std::ios::binary);
+    limits.write(reinterpret_cast<const char*>(&page), sizeof page);
+    limits.close();
+    std::ofstream("guard-pages/ledger").close();
+    fs::resize_file("guard-pages/limits", kLimitsFileSize);
+    fs::resize_file("guard-pages/ledger", sizeof(Ledger));
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    if (count > 1 && std::string(arguments[1]) == "--inside") return inside();
+    if (count > 1 && std::string(arguments[1]) == "--init") return only_init();
+    const std::string self = fs::read_symlink("/proc/self/exe");
+    const fs::path folder = fs::temp_directory_path() / ("guard_bench." + std::to_string(getpid()));
+    fs::create_directories(folder);
+    fs::current_path(folder);
+    write_pages();
+    setvbuf(stdout, nullptr, _IOLBF, 0);
+    std::printf("%-38s %10s %10s %10s\n", "", "without", "with", "added");
+    // Five runs of each kind in turns; the table has the medians.
+    std::map<std::string, std::vector<double>> seen[2];
+    for (int round = 0; round < 5; ++round) {
+        for (const bool guarded : {false, true}) {
+            for (const auto& [name, value] : run_inside(self, guarded))
+                seen[guarded ? 1 : 0][name].push_back(value);
+        }
+    }
+    const auto print = [](std::string name, double without, double with) {
+        std::replace(name.begin(), name.end(), '_', ' ');
+        std::printf("%-38s %10.1f %10.1f %10.1f\n", name.c_str(), without, with, with - without);
+        std::fflush(stdout);
+    };
+    for (const auto& [name, values] : seen[0]) {
+        if (name != "init_us") print(name + " (ns)", median(values), median(seen[1][name]));
+    }
+    for (const int processes : {1, 16, 128}) {
+        const auto without = init_storm(self, processes, false);
+        const auto with = init_storm(self, processes, true);
+        const std::string text = "cuInit of " + std::to_string(processes) + " at once";
+        print(text + ", p50 (us)", without.first, with.first);
+        print(text + ", p99 (us)", without.second, with.second);
+    }
+    print("exec of /bin/true (us)", exec_us(false), exec_us(true));
+    fs::current_path("/");
+    fs::remove_all(folder);
+    return 0;
+}

@@ -1,0 +1,115 @@
+#include "guard/hook_table.h"
+
+#include <cstring>
+
+#include "guard/elf_lookup.h"
+
+// The hooks themselves, declared without their types: here only their addresses matter.
+#define EGPU_CUDA(spelling, base, since, stream) extern "C" void spelling();
+#define EGPU_NVML(spelling) extern "C" void spelling();
+#include "guard/hooks.def"
+#undef EGPU_CUDA
+#undef EGPU_NVML
+
+namespace egpu::guard {
+namespace {
+
+#define EGPU_CUDA(spelling, base, since, stream) \
+    HookEntry{                                   \
+        #spelling,                               \
+        #base,                                   \
+        since,                                   \
+        StreamFlavour::stream,                   \
+        DriverLibrary::cuda,                     \
+        reinterpret_cast<void*>(&::spelling)},
+#define EGPU_NVML(spelling)  \
+    HookEntry{               \
+        #spelling,           \
+        nullptr,             \
+        0,                   \
+        StreamFlavour::none, \
+        DriverLibrary::nvml, \
+        reinterpret_cast<void*>(&::spelling)},
+const HookEntry kEntries[] = {
+#include "guard/hooks.def"
+};
+#undef EGPU_CUDA
+#undef EGPU_NVML
+static_assert(sizeof kEntries / sizeof *kEntries == kHooks);
+
+constexpr const char* kNames[] = {
+#define EGPU_CUDA(spelling, base, since, stream) #spelling,
+#define EGPU_NVML(spelling) #spelling,
+#include "guard/hooks.def"
+#undef EGPU_CUDA
+#undef EGPU_NVML
+};
+
+constexpr std::uint32_t hash_of(const char* text) {
+    std::uint32_t hash = 2166136261U;
+    for (; *text != '\0'; ++text) hash = (hash ^ static_cast<unsigned char>(*text)) * 16777619U;
+    return hash;
+}
+
+constexpr unsigned kTable = 512;
+static_assert(kHooks * 3 < kTable);
+
+struct NameTable {
+    std::uint16_t at[kTable] = {};
+};
+
+constexpr NameTable make_names() {
+    NameTable table;
+    for (std::uint16_t& entry : table.at) entry = kHooks;
+    for (unsigned i = 0; i < kHooks; ++i) {
+        unsigned to = hash_of(kNames[i]) % kTable;
+        while (table.at[to] != kHooks) to = (to + 1) % kTable;
+        table.at[to] = static_cast<std::uint16_t>(i);
+    }
+    return table;
+}
+constexpr NameTable kByName = make_names();
+
+constinit std::atomic<void*> real_functions[kHooks] = {};
+
+}  // namespace
+
+const HookEntry& hook_entry(HookId id) {
+    return kEntries[static_cast<unsigned>(id)];
+}
+
+HookId find_hook(const char* spelling) {
+    unsigned at = hash_of(spelling) % kTable;
+    while (kByName.at[at] != kHooks) {
+        if (std::strcmp(kNames[kByName.at[at]], spelling) == 0)
+            return static_cast<HookId>(kByName.at[at]);
+        at = (at + 1) % kTable;
+    }
+    return HookId::count_;
+}
+
+const char* library_name(DriverLibrary library) {
+    return library == DriverLibrary::cuda ? "libcuda.so" : "libnvidia-ml.so";
+}
+
+void learn_real(HookId id, void* real) {
+    void* none = nullptr;
+    real_functions[static_cast<unsigned>(id)].compare_exchange_strong(
+        none, real, std::memory_order_acq_rel
+    );
+}
+
+void* real_function(HookId id) {
+    std::atomic<void*>& slot = real_functions[static_cast<unsigned>(id)];
+    if (void* known = slot.load(std::memory_order_acquire); known != nullptr) return known;
+    const HookEntry& entry = hook_entry(id);
+    if (void* found = driver_function(entry.library, entry.spelling); found != nullptr)
+        learn_real(id, found);
+    return slot.load(std::memory_order_acquire);
+}
+
+void* driver_function(DriverLibrary library, const char* name) {
+    return function_in(object_named(library_name(library)), name);
+}
+
+}  // namespace egpu::guard

@@ -1,0 +1,253 @@
+// Slots with real processes that exit, are killed, and exec; and the death of a process at every
+// instruction that changes the ledger.
+#include "guard/process_slot.h"
+
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "guard/memory_account.h"
+#include "guard/shared_ledger_for_test.h"
+
+namespace egpu::guard {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+// Runs `body` in a child and returns its pid; the child waits to be killed after it wrote to the
+// pipe.
+template <class Body>
+pid_t child_that(Body body) {
+    int pipe_ends[2];
+    if (pipe(pipe_ends) != 0) return -1;
+    const pid_t pid = fork();
+    if (pid == 0) {
+        body();
+        const char done = 1;
+        if (write(pipe_ends[1], &done, 1) != 1) _exit(1);
+        for (;;) pause();
+    }
+    char got = 0;
+    EXPECT_EQ(read(pipe_ends[0], &got, 1), 1);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
+    return pid;
+}
+
+void kill_and_reap(pid_t pid) {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+}
+
+TEST(ProcessSlot, IsHeldByAThreadAndFreeAfterSigkill) {
+    SharedLedger ledger;
+    const pid_t pid = child_that([&] {
+        const SlotClaim claim = claim_slot(*ledger);
+        if (!claim.by_thread || claim.slot != 0) _exit(1);
+        if (!reserve(*ledger, claim.slot, 0, 6 * kMiB, 10 * kMiB, holder_is_gone)) _exit(2);
+    });
+    EXPECT_EQ(ledger->slots[0].holder & 0xffffffffU, static_cast<std::uint64_t>(pid));
+    EXPECT_FALSE(holds_nothing(ledger->slots[0].live));
+    EXPECT_FALSE(holder_is_gone(ledger->slots[0]));
+    kill_and_reap(pid);
+    EXPECT_TRUE(ledger->slots[0].live & kOwnerDied);
+    ledger->slots[1].live = 1;
+    EXPECT_TRUE(reserve(*ledger, 1, 0, 10 * kMiB, 10 * kMiB, holder_is_gone));
+}
+
+TEST(ProcessSlot, IsFreeAfterExec) {
+    SharedLedger ledger;
+    const pid_t pid = child_that([&] {
+        if (!claim_slot(*ledger).by_thread) _exit(1);
+    });
+    ASSERT_FALSE(holds_nothing(ledger->slots[0].live));
+    kill_and_reap(pid);
+    const pid_t other = fork();
+    if (other == 0) {
+        if (!claim_slot(*ledger).by_thread) _exit(1);
+        execl("/bin/sleep", "sleep", "30", nullptr);
+        _exit(2);
+    }
+    for (int i = 0; i < 500 && (ledger->slots[0].live & kOwnerDied) == 0; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_TRUE(ledger->slots[0].live & kOwnerDied)
+        << "the program was replaced, its memory is gone";
+    EXPECT_EQ(waitpid(other, nullptr, WNOHANG), 0) << "while the process lives on";
+    kill_and_reap(other);
+}
+
+TEST(ProcessSlot, IsUsedAgainWithNothingLeftInIt) {
+    SharedLedger ledger;
+    kill_and_reap(child_that([&] {
+        const SlotClaim claim = claim_slot(*ledger);
+        reserve(*ledger, claim.slot, 5, kMiB, 10 * kMiB, holder_is_gone);
+        ledger->slots[claim.slot].stats.refused = 9;
+    }));
+    EXPECT_EQ(ledger->slots[0].used[5], kMiB);
+    kill_and_reap(child_that([&] {
+        if (claim_slot(*ledger).slot != 0) _exit(1);
+        if (ledger->slots[0].used[5] != 0 || ledger->slots[0].stats.refused != 0) _exit(2);
+    }));
+    EXPECT_EQ(ledger->slots[0].claims, 2U);
+}
+
+TEST(ProcessSlot, ManyProcessesGetDifferentSlotsAndTheLastOnesShareOne) {
+    SharedLedger ledger;
+    for (unsigned i = 3; i < kSpillSlot; ++i)
+        ledger->slots[i].live = kHeldByPid | static_cast<std::uint32_t>(getpid());
+    std::vector<pid_t> children;
+    children.reserve(5);
+    for (int i = 0; i < 5; ++i) children.push_back(child_that([&] { claim_slot(*ledger); }));
+    std::set<std::uint32_t> holders;
+    for (int i = 0; i < 3; ++i) holders.insert(ledger->slots[i].live);
+    EXPECT_EQ(holders.size(), 3U);
+    EXPECT_EQ(ledger->spilled, 2U);
+    EXPECT_FALSE(holds_nothing(ledger->slots[kSpillSlot].live));
+    for (const pid_t pid : children) kill_and_reap(pid);
+    EXPECT_FALSE(holder_is_gone(ledger->slots[kSpillSlot]));
+}
+
+TEST(ProcessSlot, HeldByPidIsJudgedByStartTimeWhateverTheName) {
+    SharedLedger ledger;
+    const pid_t pid = child_that([] { prctl(PR_SET_NAME, "a Z) Z 1"); });
+    ProcessSlot& slot = ledger->slots[0];
+    slot.live = kHeldByPid | static_cast<std::uint32_t>(pid);
+    EXPECT_FALSE(holder_is_gone(slot)) << "a name with spaces and brackets is a name";
+    char path[64];
+    std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    char text[1024] = {};
+    FILE* file = std::fopen(path, "r");
+    ASSERT_NE(file, nullptr);
+    ASSERT_NE(std::fgets(text, sizeof text, file), nullptr);
+    std::fclose(file);
+    char state = 0;
+    std::uint64_t threads = 0;
+    const std::uint64_t start = parse_stat(text, state, threads);
+    ASSERT_NE(start, 0U);
+    // With the texts of this claim the start time counts: another one is another process with the
+    // same number.
+    SharedLedger own;
+    const SlotClaim claim = claim_slot(*own);
+    slot.pid_namespace = own->slots[claim.slot].pid_namespace.load();
+    slot.start_time = start;
+    slot.holder = std::uint64_t{slot.live} << 32U | static_cast<std::uint32_t>(pid);
+    EXPECT_FALSE(holder_is_gone(slot));
+    slot.start_time = start + 1;
+    EXPECT_TRUE(holder_is_gone(slot));
+    slot.start_time = start;
+    slot.pid_namespace = 1;
+    kill_and_reap(pid);
+    EXPECT_FALSE(holder_is_gone(slot)) << "of another pid namespace nothing is known";
+    slot.pid_namespace = own->slots[claim.slot].pid_namespace.load();
+    EXPECT_TRUE(holder_is_gone(slot));
+}
+
+// Killed at random moments from before the claim to behind it: no slot is lost, and none has two
+// holders.
+TEST(ProcessSlot, AKillDuringTheClaimLosesNothing) {
+    SharedLedger ledger;
+    for (int i = 0; i < 300; ++i) {
+        const pid_t pid = fork();
+        if (pid == 0) {
+            const SlotClaim claim = claim_slot(*ledger);
+            reserve(*ledger, claim.slot, 0, kMiB, 10 * kMiB, nullptr);
+            for (;;) pause();
+        }
+        const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(i * 5);
+        while (std::chrono::steady_clock::now() < until) {
+        }
+        kill_and_reap(pid);
+        for (ProcessSlot& slot : ledger->slots)
+            ASSERT_TRUE(holds_nothing(slot.live) || holder_is_gone(slot));
+        ASSERT_TRUE(audit(*ledger, 0, holder_is_gone));
+        ASSERT_EQ(used_bytes(*ledger, 0), 0U);
+    }
+    EXPECT_EQ(ledger->spilled, 0U);
+    EXPECT_GT(ledger->slots[0].claims, 10U);
+}
+
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+// Steps a child through reserve, a refused reserve with its audit, and refund, one instruction at a
+// time. Whenever an instruction changed the ledger, the state is what a SIGKILL at that point would
+// leave: a copy is judged with the process dead, as the next process would find it.
+TEST(ProcessSlot, ACrashAtEveryStoreLeavesNothingButTheDeadOnesShare) {
+    SharedLedger ledger;
+    ledger->slots[0].live = 100;  // the survivor, with 3 MiB
+    ASSERT_TRUE(reserve(*ledger, 0, 0, 3 * kMiB, 10 * kMiB, nullptr));
+    ledger->slots[1].live = 101;
+    ledger->slots[2].live = 102 | kOwnerDied;  // died earlier, its 2 MiB are still in the total
+    ledger->slots[2].used[0] = 2 * kMiB;
+    add_unconditionally(*ledger, 2, 0, 2 * kMiB);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+        raise(SIGSTOP);
+        bool right = reserve(*ledger, 1, 0, 4 * kMiB, 10 * kMiB, nullptr);
+        right = right && !reserve(*ledger, 1, 0, 9 * kMiB, 10 * kMiB, nullptr);  // audits
+        right = right &&
+                reserve(*ledger, 1, 0, 3 * kMiB, 10 * kMiB, nullptr);  // fits thanks to the audit
+        refund(*ledger, 1, 0, 4 * kMiB);
+        refund(*ledger, 1, 0, 3 * kMiB);
+        _exit(right ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    ASSERT_TRUE(WIFSTOPPED(status));
+    // Only these pages change; comparing them is what each of some ten thousand steps costs.
+    const auto relevant = [&] {
+        std::vector<std::uint64_t> words;
+        words.push_back(ledger->totals[0].word);
+        words.push_back(ledger->totals[0].peak_units);
+        words.push_back(ledger->totals[0].refused);
+        words.push_back(ledger->totals[0].audit_repairs);
+        for (int i = 0; i < 3; ++i) {
+            words.push_back(ledger->slots[i].used[0]);
+            words.push_back(ledger->slots[i].live);
+            words.push_back(ledger->slots[i].stats.refused);
+        }
+        return words;
+    };
+    std::vector<std::uint64_t> before = relevant();
+    int stores = 0;
+    long steps = 0;
+    while (true) {
+        ASSERT_EQ(ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr), 0);
+        ASSERT_EQ(waitpid(pid, &status, 0), pid);
+        if (WIFEXITED(status)) break;
+        ASSERT_TRUE(WIFSTOPPED(status));
+        ASSERT_LT(++steps, 2'000'000);
+        const std::vector<std::uint64_t> now = relevant();
+        if (now == before) continue;
+        before = now;
+        ++stores;
+        // At every instant the total is at least what live slots' owners were granted, and never
+        // beyond the limit.
+        EXPECT_LE(used_bytes(*ledger, 0), 10 * kMiB);
+        SharedLedger copy;
+        std::memcpy(static_cast<void*>(&*copy), &*ledger, sizeof(Ledger));
+        copy->slots[1].live = 101 | kOwnerDied;
+        EXPECT_TRUE(reserve(*copy, 0, 0, 7 * kMiB, 10 * kMiB, nullptr)) << "after store " << stores;
+        EXPECT_FALSE(reserve(*copy, 0, 0, 512, 10 * kMiB, nullptr)) << "after store " << stores;
+        EXPECT_EQ(used_bytes(*copy, 0), 10 * kMiB);
+    }
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+    // 5 operations: slot and total each, peaks, the refusal's counters, the audit's repair.
+    EXPECT_GE(stores, 13);
+    EXPECT_TRUE(audit(*ledger, 0, nullptr));
+    EXPECT_EQ(used_bytes(*ledger, 0), 3 * kMiB);
+}
+#endif
+
+}  // namespace
+}  // namespace egpu::guard
