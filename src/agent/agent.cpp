@@ -3,6 +3,7 @@
 #include <atomic>
 #include <fstream>
 
+#include "agent/guard_keeper.h"
 #include "agent/http_status.h"
 #include "agent/publisher.h"
 #include "agent/state_file.h"
@@ -23,6 +24,7 @@ struct Agent::Parts {
           pods(o.node_name, [this] { on_pods(); }) {}
 
     void wake() {
+        if (guard) guard->wake();
         const std::lock_guard lock(late_mutex);
         if (reconciler) reconciler->wake();
         if (publisher) publisher->kick();
@@ -58,6 +60,7 @@ struct Agent::Parts {
     std::unique_ptr<Allocator> allocator;
     KubeletBooksReader books;
     PodsView pods;
+    std::unique_ptr<GuardKeeper> guard;  // nullptr: shares are not enforced
     std::unique_ptr<DevicePlugins> plugins;
     std::unique_ptr<gpu::Monitor> monitor;
     std::unique_ptr<http::Server> server;
@@ -96,6 +99,21 @@ Result<gpu::MonitorOptions> monitor_options(
 
 }  // namespace
 
+// Before anything is allocated: an answer that lacks the guard's mounts would lack them for ever.
+Status Agent::start_guard(Parts& parts) {
+    if (parts.options.isolation == "none") return ok_status();
+    GuardOptions guard;
+    guard.folder = std::filesystem::absolute(parts.options.state_dir) / "guard";
+    guard.library = parts.options.guard_library;
+    parts.guard = std::make_unique<GuardKeeper>(std::move(guard), *parts.allocator, parts.pods);
+    if (const Status installed = parts.guard->install(); !installed) {
+        return installed.error().wrap("--isolation guard");
+    }
+    parts.plugins->set_gate([&parts](const Record& record) { return parts.guard->ensure(record); });
+    parts.guard->start();
+    return ok_status();
+}
+
 Agent::Agent(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Agent::~Agent() {
@@ -130,8 +148,12 @@ Result<std::unique_ptr<Agent>> Agent::start(const Options& options, const AgentT
         {[&parts](Resource r, std::vector<kubelet::Device> d) {
              parts.plugins->show(r, std::move(d));
          },
-         [&parts] { parts.wake(); }}
+         [&parts] { parts.wake(); },
+         [&parts](const Record& record, inject::ContainerEdits& edits) {
+             if (parts.guard) parts.guard->add_mounts(record, edits);
+         }}
     );
+    EG_TRY_VOID(start_guard(parts));
     parts.monitor = std::make_unique<gpu::Monitor>(
         std::move(monitor),
         [&parts](const gpu::Inventory& inventory) { parts.on_inventory(inventory); }
@@ -227,6 +249,7 @@ void Agent::stop() {
     if (parts.server) parts.server->stop(Millis(100));
     if (parts.plugins) parts.plugins->stop();
     parts.pods.stop();
+    if (parts.guard) parts.guard->stop();
     std::unique_ptr<Reconciler> reconciler;
     std::unique_ptr<Publisher> publisher;
     if (parts.monitor) parts.monitor->stop();

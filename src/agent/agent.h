@@ -55,6 +55,7 @@ class Agent {
   private:
     struct Parts;
     explicit Agent(std::unique_ptr<Parts> parts);
+    static Status start_guard(Parts& parts);
     std::unique_ptr<Parts> parts_;
 };
 

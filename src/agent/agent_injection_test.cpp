@@ -9,6 +9,8 @@
 #include "agent/publisher.h"
 #include "agent/rig_for_test.h"
 #include "base/files.h"
+#include "base/json.h"
+#include "isolation/limits_file.h"
 
 namespace egpu::agent {
 namespace {
@@ -50,6 +52,52 @@ class AgentInjection : public ::testing::TestWithParam<testing::Dialect> {
     fs::path host_;
     bool can_ = true;
 };
+
+// The guard's files are mounted into containers with a share, and the quota is there when they
+// start.
+TEST_P(AgentInjection, SharesAreMountedTheirLimits) {
+    const fs::path library = rig.folder() / "guard.so";
+    ASSERT_TRUE(write_file_atomically(library, "the guard"));
+    rig.adjust = [&](Options& options) {
+        options.isolation = "guard";
+        options.guard_library = library;
+    };
+    ASSERT_TRUE(rig.up());
+    const RigPod share = rig.run("share", {{.name = "main", .percent = 25, .cards = {1}}});
+    const RigPod whole = rig.run("whole", {{.name = "main", .whole = 1, .cards = {2}}});
+    ASSERT_TRUE(share.admission.admitted) << share.admission.message;
+    ASSERT_TRUE(rig.running(share));
+    ASSERT_TRUE(rig.running(whole));
+    std::map<std::string, kubelet::Mount> mounts;
+    for (const kubelet::Mount& mount : given(share).mounts) mounts[mount.container_path] = mount;
+    ASSERT_TRUE(mounts.contains("/etc/ld.so.preload"));
+    EXPECT_TRUE(mounts["/run/edge-gpu/limits"].read_only);
+    EXPECT_FALSE(mounts["/run/edge-gpu/ledger"].read_only);
+    for (const kubelet::Mount& mount : given(whole).mounts) {
+        EXPECT_FALSE(mount.container_path.starts_with("/run/edge-gpu")) << mount.container_path;
+    }
+    const fs::path limits = mounts["/run/edge-gpu/limits"].host_path;
+    const auto quota = [&] {
+        auto file = isolation::LimitsFile::open(limits);
+        return file && file->body() ? file->body()->devices[0].mem_hard >> 20U : 0;
+    };
+    const auto quarter = quota();
+    EXPECT_GT(quarter, 5000U);  // of an A10
+    ASSERT_TRUE(rig.api().patch(
+        {"pods", "default", "share"},
+        json::object{
+            {"metadata",
+             json::object{{"annotations", json::object{{"edge-gpu.io/memory", "1000Mi"}}}}}}
+    ));
+    EXPECT_TRUE(eventually([&] { return quota() == 1000; }));
+
+    rig.stop_agent();  // what is written stays; what is lost comes back before a start
+    EXPECT_EQ(quota(), 1000U);
+    ASSERT_TRUE(rig.start_agent());
+    EXPECT_EQ(quota(), 1000U);
+    rig.remove(share);
+    EXPECT_TRUE(eventually([&] { return !fs::exists(limits); }));
+}
 
 TEST_P(AgentInjection, CdiSpecificationIsThereBeforeEveryContainerStart) {
     use("cdi");

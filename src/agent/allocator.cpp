@@ -215,6 +215,7 @@ Result<kubelet::AllocateResponse> Allocator::allocate(
     if (resource == Resource::kPercent) {
         edits.annotations[std::string(kAnnotationAllocation)] = record.token;
     }
+    if (hooks_.extend) hooks_.extend(record, edits);
     commit(std::move(snapshot));
     return to_response(std::move(edits));
 }

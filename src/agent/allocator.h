@@ -37,6 +37,8 @@ class Allocator {
         std::function<void(Resource, std::vector<kubelet::Device>)> show_devices;
         // Something changed that a reconciliation should look at.
         std::function<void()> changed;
+        // What a container with this record is given beside its cards; may be empty.
+        std::function<void(const Record&, inject::ContainerEdits&)> extend = {};
     };
 
     // `distribute_replicas`: NodeLedger::distribute_replicas.

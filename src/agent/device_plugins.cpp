@@ -240,6 +240,22 @@ Status DevicePlugins::check_record(
 }
 
 Status DevicePlugins::pre_start(Resource resource, const std::vector<std::string>& ids) {
+    EG_TRY_VOID(identify(resource, ids));
+    if (!gate_) return ok_status();
+    std::vector<Record> records;
+    allocator_.look([&](const NodeLedger& ledger) {
+        for (const Record* record : ledger.with_ids(resource, ids)) records.push_back(*record);
+    });
+    for (const Record& record : records) {
+        if (const Status open = gate_(record); !open) {
+            return Error{ErrorCode::kUnavailable, "edge-gpu agent: " + open.error().message};
+        }
+    }
+    return ok_status();
+}
+
+// Whose container it is, and whether its cards can be used now.
+Status DevicePlugins::identify(Resource resource, const std::vector<std::string>& ids) {
     bool known = false;
     EG_TRY_VOID(check_record(resource, ids, known));
     // What the answer names may be gone: /run is emptied by a reboot, the driver was replaced.

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -55,6 +56,10 @@ class DevicePlugins {
     std::map<Resource, kubelet::PluginState> states() const;
     int registrations() const;  // of all resources, ever
 
+    // Once, before start(): asked before a container with this record starts; the error keeps it
+    // from starting now.
+    void set_gate(std::function<Status(const Record&)> gate) { gate_ = std::move(gate); }
+
     // The handlers, for tests.
     Result<std::vector<std::string>> preferred(
         Resource resource,
@@ -79,12 +84,14 @@ class DevicePlugins {
         const std::vector<ListedPod>& listed
     );
     void fetch_unseen(const std::vector<ListedPod>& listed);
+    Status identify(Resource resource, const std::vector<std::string>& ids);
     Status check_record(Resource resource, const std::vector<std::string>& ids, bool& known);
 
     const DevicePluginsOptions options_;
     Allocator& allocator_;
     KubeletBooksReader& books_;
     PodsView& pods_;
+    std::function<Status(const Record&)> gate_;
 
     mutable std::mutex mutex_;  // guards the two below; no handler takes it
     std::map<Resource, Served> served_;

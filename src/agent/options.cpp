@@ -22,7 +22,8 @@ using flags::value_of;
 // The text of every flag before it is checked.
 struct RawFlags {
     std::string node_name, nano_node_name, kubeconfig, kubelet_root, plugin_dir, pod_resources,
-        state_dir, dbfile;
+        state_dir, dbfile, guard_library;
+    std::string isolation = "none";
     std::string nvml_library, injection = "auto", capabilities, host_root, cdi_dir, driver_files;
     std::string resources = "whole,share", listen = "127.0.0.1:39998", xid_policy = "edge";
     flags::LogFlags log;
@@ -71,6 +72,14 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
            "how containers get their cards: auto, direct, cdi or nvidia (docs/injection.md)"
     )
         ->default_str(raw.injection);
+    app.add_option(
+           "--isolation",
+           raw.isolation,
+           "what keeps a share of a card to its size: none, or guard (docs/guard.md)"
+    )
+        ->default_str(raw.isolation);
+    app.add_option("--guard-library", raw.guard_library, "the guard that containers load")
+        ->default_str("libedge-gpu-guard.so in ../lib or ../lib/edge-gpu of the program");
     app.add_option(
            "--driver-capabilities",
            raw.capabilities,
@@ -173,6 +182,22 @@ Status apply_paths(const RawFlags& raw, Options& options) {
     return absolute("driver-files-dir", options.inject.driver_files_dir);
 }
 
+Status apply_isolation(const RawFlags& raw, Options& options) {
+    if (raw.isolation != "none" && raw.isolation != "guard") {
+        return bad_value("isolation", raw.isolation, "none or guard");
+    }
+    options.isolation = raw.isolation;
+    options.guard_library = raw.guard_library;
+    if (!raw.guard_library.empty()) return ok_status();
+    std::error_code error;
+    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+    const std::filesystem::path lib = self.parent_path().parent_path() / "lib";
+    constexpr const char* kName = "libedge-gpu-guard.so";
+    options.guard_library =
+        std::filesystem::exists(lib / kName, error) ? lib / kName : lib / "edge-gpu" / kName;
+    return ok_status();
+}
+
 Status apply_injection(RawFlags& raw, const Environment& environment, Options& options) {
     options.inject.strategy = raw.injection;
     EG_TRY_VOID(raw.nvidia.apply(environment, options));
@@ -216,6 +241,7 @@ Status apply_flags(RawFlags& raw, const Environment& environment, Options& optio
         raw.kubeconfig.empty() ? value_of(environment, "KUBECONFIG") : raw.kubeconfig;
     EG_TRY_VOID(apply_injection(raw, environment, options));
     EG_TRY_VOID(apply_paths(raw, options));
+    EG_TRY_VOID(apply_isolation(raw, options));
     EG_TRY_VOID(apply_resources(raw, options));
     EG_TRY_VOID(apply_listen(raw, options));
     if (raw.xid_policy != "edge" && raw.xid_policy != "nvidia") {
@@ -280,6 +306,7 @@ std::string describe(const Options& options) {
         {"deviceIDStrategy", text(options.inject.device_id_strategy)},
         {"passDeviceSpecs", options.inject.pass_device_specs ? "true" : "false"},
         {"resources", list(resources)},
+        {"isolation", text(options.isolation)},
         {"replicas", std::to_string(options.replicas)},
         {"listen", text(options.listen)},
         {"xidPolicy", text(options.xid_policy)},

@@ -16,6 +16,7 @@ struct State {
     prometheus::Registry registry;
     // Family pointers stay valid for the registry's life.
     std::map<std::string, prometheus::Family<prometheus::Gauge>*, std::less<>> gauges;
+    std::map<std::string, prometheus::Family<prometheus::Counter>*, std::less<>> counters;
 };
 
 State& state() {
@@ -46,6 +47,8 @@ Counter counter(std::string_view name, std::string_view help, const Labels& labe
                        .Name(std::string(name))
                        .Help(std::string(help))
                        .Register(state().registry);
+    const std::lock_guard lock(state().mutex);
+    state().counters.insert_or_assign(std::string(name), &family);
     return Counter(family.Add(labels));
 }
 
@@ -76,6 +79,12 @@ void remove_gauge(std::string_view name, const Labels& labels) {
     const std::lock_guard lock(state().mutex);
     const auto it = state().gauges.find(name);
     if (it != state().gauges.end()) it->second->Remove(&it->second->Add(labels));
+}
+
+void remove_counter(std::string_view name, const Labels& labels) {
+    const std::lock_guard lock(state().mutex);
+    const auto it = state().counters.find(name);
+    if (it != state().counters.end()) it->second->Remove(&it->second->Add(labels));
 }
 
 const std::vector<double>& latency_buckets() {

@@ -57,8 +57,9 @@ Histogram histogram(
     const std::vector<double>& buckets,
     const Labels& labels = {}
 );
-// Forgets one gauge, for example of a card that is gone.
+// Forgets one gauge or counter, for example of a card that is gone. No handle of it may be kept.
 void remove_gauge(std::string_view name, const Labels& labels);
+void remove_counter(std::string_view name, const Labels& labels);
 
 // Buckets for request times, in seconds: 100 us to 10 s.
 const std::vector<double>& latency_buckets();

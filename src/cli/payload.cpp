@@ -64,6 +64,20 @@ Result<std::vector<PayloadFile>> libraries_carried(const fs::path& source, const
     return out;
 }
 
+// The guard that containers load (edge-gpu agent --isolation guard), where it came with `source`.
+Status add_guard(const fs::path& source, const fs::path& folder, std::vector<PayloadFile>& out) {
+    constexpr const char* kGuard = "libedge-gpu-guard.so";
+    std::error_code failure;
+    const fs::path lib = fs::absolute(source, failure).parent_path().parent_path() / "lib";
+    for (const fs::path& file : {lib / kGuard, lib / "edge-gpu" / kGuard}) {
+        if (!fs::exists(file, failure)) continue;
+        EG_TRY(std::string content, read_file(file, kLargestFile));
+        out.push_back({folder / kGuard, std::move(content), 0644});
+        return ok_status();
+    }
+    return ok_status();
+}
+
 }  // namespace
 
 Result<Payload> payload_of(
@@ -98,6 +112,7 @@ Result<Payload> payload_of(
         }
     } else {
         EG_TRY(out.files, libraries_carried(source, library_folder(out.prefix)));
+        EG_TRY_VOID(add_guard(source, library_folder(out.prefix), out.files));
     }
     out.files.push_back({binary_path(out.prefix), std::move(program), 0755});
     return out;

@@ -62,7 +62,7 @@ def _licences(target: Target, libraries: dict[str, pathlib.Path], prefix: str) -
     return entries
 
 
-def image_layers(target: Target, program: pathlib.Path, root: pathlib.Path) -> list[tuple[str, list[Entry]]]:
+def image_layers(target: Target, program: pathlib.Path, guard: pathlib.Path, root: pathlib.Path) -> list[tuple[str, list[Entry]]]:
     """Two layers: libraries, which seldom change, and the program. A node behind a thin link fetches only what is new."""
     lib = f"usr/lib/{target.triplet}"
     libraries = closure(program, target.sysroot, target.triplet, FOR_NVML)
@@ -89,12 +89,13 @@ def image_layers(target: Target, program: pathlib.Path, root: pathlib.Path) -> l
         # main() acts on its name: the Deployments of the programs replaced work with only the image changed.
         Entry("usr/bin/nano-gpu-scheduler", target="edge-gpu"),
         Entry("usr/bin/nano-gpu-agent", target="edge-gpu"),
+        file_entry("usr/lib/edge-gpu/libedge-gpu-guard.so", guard),
         file_entry("usr/share/doc/edge-gpu/copyright", root / "LICENSE"),
     ]
     return [("shared libraries and certificates (Debian 12)", base), ("edge-gpu", top)]
 
 
-def node_archive(target: Target, program: pathlib.Path, root: pathlib.Path) -> list[Entry]:
+def node_archive(target: Target, program: pathlib.Path, guard: pathlib.Path, root: pathlib.Path) -> list[Entry]:
     """Program, its own libraries with C library and loader, and units: runs on nodes older than the build machine.
 
     `program` is changed in place: it gets the loader and the library folder of NODE_PREFIX.
@@ -110,6 +111,7 @@ def node_archive(target: Target, program: pathlib.Path, root: pathlib.Path) -> l
     return [
         Entry(f"{NODE_PREFIX}/bin/edge-gpu", 0o755, program.read_bytes()),
         *[file_entry(f"{NODE_PREFIX}/lib/{soname}", file) for soname, file in libraries.items()],
+        file_entry(f"{NODE_PREFIX}/lib/libedge-gpu-guard.so", guard),
         *[file_entry(f"{NODE_PREFIX}/systemd/{unit.name}", unit) for unit in units],
         file_entry(f"{NODE_PREFIX}/doc/edge-gpu/copyright", root / "LICENSE"),
         *_licences(target, libraries, f"{NODE_PREFIX}/doc"),

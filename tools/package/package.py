@@ -29,6 +29,7 @@ def main(arch: str, program: pathlib.Path, sysroot: pathlib.Path) -> None:
     version = (ROOT / "VERSION").read_text().strip()
     mtime = source_date()
     target = Target(arch, sysroot)
+    guard = program.parent.parent / "lib" / "libedge-gpu-guard.so"
     out = ROOT / "build/package"
     out.mkdir(parents=True, exist_ok=True)
     config = {
@@ -41,10 +42,10 @@ def main(arch: str, program: pathlib.Path, sysroot: pathlib.Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         binary = stripped(target, program, pathlib.Path(scratch) / "edge-gpu")
         binary_size = binary.stat().st_size
-        layers = image_layers(target, binary, ROOT)
+        layers = image_layers(target, binary, guard, ROOT)
         image = image_archive(f"docker.io/library/edge-gpu:{version}", arch, config, layers, mtime)
         unpacked = sum(len(entry.data or b"") for _, entries in layers for entry in entries)
-        archive = compressed(tar(node_archive(target, binary, ROOT), mtime))
+        archive = compressed(tar(node_archive(target, binary, guard, ROOT), mtime))
     for name, data in ((f"edge-gpu-{version}-{arch}.oci.tar", image), (f"edge-gpu-{version}-linux-{arch}.tar.gz", archive)):
         fresh = out / f".{name}.new"
         fresh.write_bytes(data)

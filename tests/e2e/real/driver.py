@@ -11,6 +11,7 @@ from . import layout as at
 VERSION = "535.161.08"  # of the simulated driver
 LIBRARIES = ("libcuda.so", "libnvidia-ml.so")
 IMAGE = f"{at.DOMAIN}/cuda:e2e"
+PROGRAMS = ("cuda_fill", "cuda_spin")  # of src/testing/cuda/programs
 
 PROGRAM = r"""
 #include <dlfcn.h>
@@ -66,25 +67,27 @@ int main(void) {
 """
 
 
-def make_root(folder):
-    """The driver's files below `folder`, as a driver container or another root would have them."""
+def make_root(folder, *lines):
+    """The driver's files below `folder`, as a driver container or another root would have them; `lines` tell the simulated cards more."""
     libraries = folder / "usr" / "lib" / f"{platform.machine()}-linux-gnu"
     libraries.mkdir(parents=True)
     for name in LIBRARIES:
         shutil.copy(product.SIM_NVML.parent / f"{name}.1", libraries / f"{name}.{VERSION}")
         (libraries / f"{name}.1").symlink_to(f"{name}.{VERSION}")
     # The simulated libraries take what they say from the file of this name beside them.
-    (libraries / f"libnvidia-simulated-state.so.{VERSION}").write_text(f"profile {cards.PROFILE} {at.NODE}\n")
+    (libraries / f"libnvidia-simulated-state.so.{VERSION}").write_text("\n".join([f"profile {cards.PROFILE} {at.NODE}", *lines, ""]))
     return folder
 
 
 def make_image(folder):
-    """The shell of the test image, the program /bin/cards and the C library; returns its archive."""
+    """The shell of the test image, the programs /bin/cards and PROGRAMS, and what they need; returns its archive."""
     root = folder / "cuda-root"
     shutil.copytree(folder / "test-root", root, symlinks=True)
     (folder / "cards.c").write_text(PROGRAM)
     subprocess.run(["gcc", "-Os", "-o", str(root / "bin" / "cards"), str(folder / "cards.c")], check=True, timeout=60)
-    for binary in (root / "bin" / "cards", *(product.SIM_NVML.parent / f"{name}.1" for name in LIBRARIES)):
+    for name in PROGRAMS:
+        shutil.copy(product.BINARY.with_name(name), root / "bin" / name)
+    for binary in (root / "bin" / "cards", *(root / "bin" / name for name in PROGRAMS), *(product.SIM_NVML.parent / f"{name}.1" for name in LIBRARIES)):
         said = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=True, timeout=30).stdout
         for path in re.findall(r"(/\S+) \(0x", said):
             target = root / path.lstrip("/")

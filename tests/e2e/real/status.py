@@ -25,6 +25,11 @@ def agent():
     return json.loads(fetch(at.AGENT_STATUS, "/status"))
 
 
+def metrics():
+    """The agent's metrics, as Prometheus reads them."""
+    return fetch(at.AGENT_STATUS, "/metrics")
+
+
 def calls():
     """How often kube-scheduler has called each verb of the extender."""
     text = fetch(at.EXTENDER, "/metrics")

@@ -1,0 +1,107 @@
+#include "isolation/ledger_copy.h"
+
+#include <cstring>
+#include <fstream>
+#include <memory>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/files.h"
+#include "base/random.h"
+
+namespace egpu::isolation {
+namespace {
+
+using ::testing::HasSubstr;
+
+class LedgerCopyTest : public ::testing::Test {
+  protected:
+    LedgerCopyTest() {
+        std::string name = "/tmp/egpu-ledger-XXXXXX";
+        folder_ = ::mkdtemp(name.data());
+        path_ = folder_ / "ledger";
+    }
+    ~LedgerCopyTest() override { std::filesystem::remove_all(folder_); }
+    void write(const guard::Ledger& ledger) {
+        std::ofstream out(path_, std::ios::binary | std::ios::trunc);
+        out.write(reinterpret_cast<const char*>(&ledger), sizeof ledger);
+    }
+    std::filesystem::path folder_;
+    std::filesystem::path path_;
+};
+
+TEST_F(LedgerCopyTest, ANewOneIsEmptyAndWritableForAll) {
+    ASSERT_TRUE(make_ledger(path_).ok());
+    ASSERT_TRUE(make_ledger(path_).ok());
+    struct stat info {};
+    ASSERT_EQ(::stat(path_.c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777U, 0666U);
+    const auto copy = read_ledger(path_);
+    ASSERT_TRUE(copy.ok()) << copy.error().message;
+    EXPECT_EQ(copy->processes, 0);
+    EXPECT_EQ(copy->cards[0].used_bytes, 0U);
+}
+
+TEST_F(LedgerCopyTest, SumsTheLivingProcesses) {
+    const auto ledger = std::make_unique<guard::Ledger>();
+    ledger->magic = guard::kLedgerMagic;
+    ledger->abi_major = guard::kAbiMajor;
+    ledger->totals[1].word = (std::uint64_t{5} << guard::kUnitBits) | 2048;  // an epoch, and 1 MiB
+    ledger->totals[1].peak_units = 4096;
+    ledger->totals[1].refused = 3;
+    ledger->slots[0].live = 100;
+    ledger->slots[0].compute[1].launches = 10;
+    ledger->slots[0].compute[1].charged_ns = 5000;
+    ledger->slots[0].stats.uncovered = 2;
+    ledger->slots[7].live = guard::kHeldByPid | 200;
+    ledger->slots[7].compute[1].launches = 1;
+    ledger->slots[8].live = guard::kOwnerDied | 300;
+    ledger->slots[8].compute[1].launches = 1000;
+    write(*ledger);
+    const auto copy = read_ledger(path_);
+    ASSERT_TRUE(copy.ok()) << copy.error().message;
+    EXPECT_EQ(copy->processes, 2);
+    EXPECT_EQ(copy->uncovered, 2U);
+    EXPECT_EQ(copy->cards[1].used_bytes, 1U << 20);
+    EXPECT_EQ(copy->cards[1].peak_bytes, 2U << 20);
+    EXPECT_EQ(copy->cards[1].refused, 3U);
+    EXPECT_EQ(copy->cards[1].launches, 11U);
+    EXPECT_EQ(copy->cards[1].charged_ns, 5000U);
+}
+
+TEST_F(LedgerCopyTest, WhateverAContainerWritesIsReadOrRefused) {
+    EXPECT_EQ(read_ledger(path_).error().code, ErrorCode::kNotFound);
+    ASSERT_TRUE(make_ledger(path_).ok());
+    ASSERT_EQ(::truncate(path_.c_str(), 4096), 0);
+    EXPECT_THAT(read_ledger(path_).error().message, HasSubstr("another size"));
+    ASSERT_TRUE(make_ledger(path_).ok());  // the agent's repair
+    EXPECT_TRUE(read_ledger(path_).ok());
+    std::filesystem::remove(path_);
+    ASSERT_EQ(::mkfifo(path_.c_str(), 0666), 0);
+    EXPECT_FALSE(read_ledger(path_).ok());  // and does not wait for a writer
+    std::filesystem::remove(path_);
+
+    Random random(20261126);
+    std::string noise(sizeof(guard::Ledger), '\0');
+    for (int round = 0; round < 20; ++round) {
+        for (std::size_t i = 0; i + 8 <= noise.size(); i += 8) {
+            const std::uint64_t word = random.chance(0.1) ? ~std::uint64_t{0} : random();
+            std::memcpy(&noise[i], &word, sizeof word);
+        }
+        std::memcpy(noise.data(), &guard::kLedgerMagic, sizeof guard::kLedgerMagic);
+        const std::uint32_t major = guard::kAbiMajor;
+        std::memcpy(&noise[8], &major, sizeof major);
+        ASSERT_TRUE(write_file_atomically(path_, noise));
+        const auto copy = read_ledger(path_);
+        ASSERT_TRUE(copy.ok());
+        EXPECT_LE(copy->processes, static_cast<int>(guard::kSlots));
+        EXPECT_LE(copy->cards[0].used_bytes, guard::kUnitMask * guard::kUnitBytes);
+    }
+}
+
+}  // namespace
+}  // namespace egpu::isolation
