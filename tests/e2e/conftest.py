@@ -8,7 +8,7 @@ import time
 import pytest
 
 from real import cluster as clusters
-from real import deployment, images, product, traces
+from real import deployment, driver, images, product, traces
 from real import layout as at
 from real.lock import Lock
 
@@ -70,6 +70,12 @@ def namespace(cluster, request):
     assert not dead, "; ".join(cluster.services[one].tail() for one in dead)
     if "edge-gpu-agent" in running:
         cluster.wait_node(product.capacity())
+
+
+@pytest.fixture(scope="session")
+def cuda_image(cluster):
+    """The image with programs that ask the driver's libraries is there."""
+    images.load(cluster.folders, driver.make_image(cluster.folders.images))
 
 
 @pytest.fixture(scope="module")

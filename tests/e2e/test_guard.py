@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from real import containerd, driver, images, pods, product, status
+from real import containerd, driver, pods, product, status
 from real.waiting import wait_until
 
 CARDS = "/sim"  # where containers find what the processes of the node share about its cards
@@ -15,9 +15,8 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def guarded(cluster):
+def guarded(cluster, cuda_image):
     """The agent runs with --isolation guard and direct injection; the way it ran before comes back afterwards."""
-    images.load(cluster.folders, driver.make_image(cluster.folders.images))
     shared = cluster.folders.work / "sim-cards"
     shared.mkdir()
     root = driver.make_root(cluster.folders.work / "guard-driver-root", f"cards {CARDS}/cards", "cuda context_mib 0")

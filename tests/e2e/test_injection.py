@@ -6,14 +6,13 @@ import signal
 
 import pytest
 
-from real import containerd, driver, images, inside, pods
+from real import containerd, driver, inside, pods
 from real.product import capacity
 from real.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def driver_root(cluster):
-    images.load(cluster.folders, driver.make_image(cluster.folders.images))
+def driver_root(cluster, cuda_image):
     return driver.make_root(cluster.folders.work / "driver-root")
 
 
