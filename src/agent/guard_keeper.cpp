@@ -125,7 +125,7 @@ Status GuardKeeper::settle(const Record& record, const std::vector<Record>& all,
     } else if (!limited.quota.cards.empty()) {
         mode = isolation::core_mode(limited.quota.cards.front().mode);
     }
-    note_problem(record, limited, problem);
+    note_problem(record, limited.problem, problem);
     EG_TRY(isolation::Quota quota, isolation::quota_of(shares, cards, mode));
     if (quota != limited.quota || !limited.file.body()) {
         limited.quota = std::move(quota);
@@ -143,9 +143,11 @@ Status GuardKeeper::settle(const Record& record, const std::vector<Record>& all,
     return ok_status();
 }
 
-void GuardKeeper::note_problem(const Record& record, Limited& limited, const std::string& problem) {
-    if (limited.problem == problem) return;
-    limited.problem = problem;
+void GuardKeeper::note_problem(
+    const Record& record, std::string& last, const std::string& problem
+) {
+    if (last == problem) return;
+    last = problem;
     if (problem.empty()) return;
     log::warn(
         "a quota is not as it should be",
@@ -173,12 +175,13 @@ std::size_t GuardKeeper::round(TimePoint now) {
         auto limited = open(record);
         const Status settled = limited ? settle(record, all, **limited) : limited.error();
         if (!settled) {
-            if (limited) note_problem(record, **limited, settled.error().message);
+            // What cannot even be opened keeps the container from starting: ensure() says why.
+            if (limited) note_problem(record, (*limited)->failure, settled.error().message);
             continue;
         }
         const auto copy = isolation::read_ledger(files_.ledger(record.token));
+        note_problem(record, (*limited)->failure, copy ? "" : copy.error().message);
         if (!copy) {
-            note_problem(record, **limited, copy.error().message);
             static_cast<void>(isolation::make_ledger(files_.ledger(record.token)));
         }
         if (copy) (*limited)->seen = *copy;

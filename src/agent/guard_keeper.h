@@ -71,7 +71,9 @@ class GuardKeeper {
         GuardMetrics metrics{};
         isolation::LedgerMark mark{};
         isolation::LedgerCopy seen{};  // the last that could be read
-        std::string problem{};         // the last one, so that it is logged once
+        // The last ones, so that each is logged once: of the cap, and of the files.
+        std::string problem{};
+        std::string failure{};
     };
     void run();
     Result<Limited*> open(const Record& record);
@@ -81,7 +83,8 @@ class GuardKeeper {
     // computes.
     bool control();
     void forget_gone(const std::vector<Record>& records, TimePoint now);
-    void note_problem(const Record& record, Limited& limited, const std::string& problem);
+    // Logs `problem` when it is another than `last`, and keeps it there.
+    static void note_problem(const Record& record, std::string& last, const std::string& problem);
 
     const GuardOptions options_;
     Allocator& allocator_;

@@ -1,19 +1,19 @@
-// The two files that agent and guard share for one allocation, mounted into the container as one
-// folder.
+// The two files that agent and guard share for one allocation, in one folder of the container.
 //
-//   limits  4 KiB, written by the agent, mapped read-only by containers: what the container may
-//   use. ledger  written by the container's processes, read by the agent: what they use. UNTRUSTED:
-//   whoever reads it
-//           must bound every index and number; nothing in it can raise a limit.
+//   limits  4 KiB, written by the agent, mapped read-only by containers:
+//           what the container may use.
+//   ledger  written by the container's processes, read by the agent: what they use.
+//           UNTRUSTED: whoever reads it must bound every index and number;
+//           nothing in it can raise a limit.
 //
 // Both are plain structs in native byte order, versioned by magic and major number, and valid after
 // a crash of any writer at any store:
-//  - limits holds two bodies. The writer fills the one that is not current, then publishes it by
-//  one store of
-//    `generation`. A reader copies body[generation & 1] and accepts the copy when `generation` has
-//    not changed since; there is no state in which it would have to wait for the writer.
-//  - in the ledger each word is changed by one atomic operation, in an order in which every prefix
-//  over-counts.
+//
+//   limits  holds two bodies. The writer fills the one that is not current, then publishes
+//           it by one store of `generation`. A reader copies body[generation & 1] and accepts
+//           the copy when `generation` has not changed since: it never waits for the writer.
+//   ledger  each word is changed by one atomic operation, in an order in which every prefix
+//           over-counts.
 //
 // Times are nanoseconds of CLOCK_MONOTONIC; memory is bytes unless the name says otherwise. New
 // fields take reserved space and raise struct_size; kAbiMajor changes only when old readers would
@@ -123,11 +123,13 @@ struct alignas(64) DeviceTotals {
 static_assert(sizeof(DeviceTotals) == 64);
 
 // ProcessSlot::live, a robust futex word: who holds the slot.
-//   0                          free
-//   <tid>                      held; the kernel sets kOwnerDied when that thread ends (exit,
-//   SIGKILL, execve) kHeldByPid | <pid>         held without a helper thread; alive while that
-//   process is (pid, start time) … | kOwnerDied             its process is gone; used[] no longer
-//   counts, and the slot may be claimed
+//   0                   free
+//   <tid>               held; the kernel sets kOwnerDied when that thread ends
+//                       (exit, SIGKILL, execve)
+//   kHeldByPid | <pid>  held without a helper thread; alive while that process is
+//                       (pid, start time)
+//   ... | kOwnerDied    its process is gone; used[] no longer counts, and the slot
+//                       may be claimed
 inline constexpr std::uint32_t kOwnerDied = 0x40000000;  // the kernel's FUTEX_OWNER_DIED
 inline constexpr std::uint32_t kTidMask = 0x3fffffff;    // the kernel's FUTEX_TID_MASK
 inline constexpr std::uint32_t kHeldByPid = 0x20000000;

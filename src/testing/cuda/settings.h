@@ -2,17 +2,22 @@
 // state file, then from the environment variable EDGE_GPU_SIM_CUDA (the same lines without `cuda`,
 // separated by ';'), which wins:
 //
-//   context_mib N   memory a context takes, 300        context_ms N   time to create one, 0
-//   launch_ns N     host time of a launch, 0           event_ns N     of an event record or query,
-//   0 alloc_ns N      of an allocation, 0                init_ms N      of cuInit, 0 copy_gbps N
-//   copies between host and card take time at this rate; 0 (the default): none kernel_ns N     a
-//   kernel whose name says nothing (modules.h), 1000 loop_ns N       one iteration of the kernel
-//   spin_loop, 4 slice_us N      time slice of a process, 2000; 0: all progress at equal speed
-//   switch_ns N     lost when the card changes hands, 0
-//   spatial N       1: processes run beside each other, as under MPS
+//   context_mib N     memory a context takes, 300
+//   context_ms N      time to create one, 0
+//   init_ms N         of cuInit, 0
+//   launch_ns N       host time of a launch, 0
+//   event_ns N        of an event record or query, 0
+//   alloc_ns N        of an allocation, 0
+//   copy_gbps N       copies between host and card take time at this rate; 0: none
+//   kernel_ns N       a kernel whose name says nothing (modules.h), 1000
+//   loop_ns N         one iteration of the kernel spin_loop, 4
+//   slice_us N        time slice of a process, 2000; 0: all progress at equal speed
+//   switch_ns N       lost when the card changes hands, 0
+//   spatial N         1: processes run beside each other, as under MPS
 //   pool_grain_mib N  what a memory pool grows by, 32
-//   fail CALL CODE [AFTER [COUNT]]   CALL (an exported name, cuMemAlloc_v2) answers CODE; the first
-//                   AFTER calls do not (0), then COUNT calls do (1; 0: all)
+//   fail CALL CODE [AFTER [COUNT]]
+//                     CALL (an exported name, cuMemAlloc_v2) answers CODE; the first
+//                     AFTER calls do not (0), then COUNT calls do (1; 0: all)
 //
 // The card's model (slice, switch, spatial) is made by the first process that computes.
 #pragma once

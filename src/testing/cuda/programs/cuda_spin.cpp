@@ -3,9 +3,8 @@
 //
 // Launches one kernel over and over, --depth launches at most ahead of the card, and prints each
 // second what part of the time the card worked for it: launches x their time alone / wall time.
-// With
-// `--clock work` (the default) a launch is a fixed amount of work, whose time alone is measured
-// first: the card should be idle then. With `--clock time` it spins on the card's timer.
+// With `--clock work` (the default) a launch is a fixed amount of work, whose time alone is
+// measured first: the card should be idle then. With `--clock time` it spins on the card's timer.
 #include <algorithm>
 #include <chrono>
 #include <string>
