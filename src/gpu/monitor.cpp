@@ -7,7 +7,6 @@
 
 #include "base/backoff.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "base/stop.h"
 #include "gpu/nvml.h"
 #include "gpu/session.h"
@@ -59,17 +58,6 @@ struct Monitor::Core {
 
 namespace {
 
-metrics::Gauge& healthy_gauge() {
-    static auto gauge =
-        metrics::gauge("edge_gpu_cards_healthy", "Cards of this node that are healthy.");
-    return gauge;
-}
-
-metrics::Gauge& cards_gauge() {
-    static auto gauge = metrics::gauge("edge_gpu_cards", "Cards of this node, lost ones included.");
-    return gauge;
-}
-
 void log_differences(const Inventory& before, const Inventory& now) {
     if (now.error != before.error) {
         if (now.error.empty()) {
@@ -115,10 +103,6 @@ void Monitor::Core::publish(Inventory next) {
         before = std::exchange(latest, next);
     }
     log_differences(before, next);
-    cards_gauge().set(static_cast<double>(next.cards.size()));
-    healthy_gauge().set(static_cast<double>(std::count_if(
-        next.cards.begin(), next.cards.end(), [](const CardInfo& c) { return c.card.healthy; }
-    )));
     {
         const std::lock_guard lock(callback_mutex);
         if (!closed && on_change) on_change(next);

@@ -2,28 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "sim/cached_objects_for_test.h"
+
 namespace egpu::sim {
 namespace {
-
-SchedPod pod(const std::string& uid, int cards, int priority = 0, const std::string& node = "") {
-    SchedPod out;
-    out.uid = uid;
-    out.ns = "ns";
-    out.name = uid;
-    out.node = node;
-    out.priority = priority;
-    out.requests["gpu"] = cards;
-    out.object = std::make_shared<const json::value>(json::object{});
-    return out;
-}
-
-SchedNode node(const std::string& name, int cards) {
-    SchedNode out;
-    out.name = name;
-    out.allocatable = {{"gpu", cards}, {"pods", 100}};
-    out.object = std::make_shared<const json::value>(json::object{});
-    return out;
-}
 
 TEST(SchedulerCache, AssumedPodsCountUntilTheyAreForgottenOrConfirmed) {
     SchedulerCache cache;
