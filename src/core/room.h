@@ -39,11 +39,16 @@ inline ShapeKind kind_of(const Shape& shape) {
     if (shape.cards == 0) return ShapeKind::kCpuOnly;
     if (shape.percent < 100) return ShapeKind::kShare;
     switch (shape.cards) {
-        case 1: return ShapeKind::kOneCard;
-        case 2: return ShapeKind::kTwo;
-        case 4: return ShapeKind::kFour;
-        case 8: return ShapeKind::kEight;
-        default: return ShapeKind::kOther;
+        case 1:
+            return ShapeKind::kOneCard;
+        case 2:
+            return ShapeKind::kTwo;
+        case 4:
+            return ShapeKind::kFour;
+        case 8:
+            return ShapeKind::kEight;
+        default:
+            return ShapeKind::kOther;
     }
 }
 

@@ -7,9 +7,9 @@
 // take many milliseconds; that work lies in a Refresh, which needs the Fleet only at its beginning
 // and end and can run in slices or on another thread:
 //
-//   if (fleet.refresh_due()) job = fleet.prepare();   // copies rooms and demand; under the lock
-//   while (!job->step(100)) {}                        // anywhere, without the lock
-//   fleet.install(std::move(*job));                   // under the lock; cheap
+//   if (fleet.refresh_due()) job = fleet.prepare(true);  // copies rooms, demand; under the lock
+//   while (!job->step(100)) {}                           // anywhere, without the lock
+//   fleet.install(std::move(*job));                      // under the lock; cheap
 //
 // The simulator does all three at once and without warming, which gives the same scores.
 // Not thread-safe; const members may run beside each other. Reads no clock; deterministic.
@@ -22,22 +22,24 @@
 #include <vector>
 
 #include "core/policy/demand_statistics.h"
+#include "core/policy/futures.h"
+#include "core/policy/scarcity.h"
 #include "core/policy/scorer.h"
 #include "core/room.h"
 
 namespace egpu::core {
 
-class Outlook;
-class ValueMemo;
-
 // Dense and small; the owner's own numbering. Ties go to the lowest.
 using FleetNode = std::uint32_t;
 
 struct FleetOptions {
-    double half_life = 0;        // of the demand, in arrivals; 0: nothing is forgotten
-    std::uint64_t seed = 0;      // of imagined futures and of `random`
-    int price_period = 50;       // arrivals between two looks at what is scarce
-    std::size_t max_values = 4U << 20;  // rooms whose values are kept at most (about 40 bytes each)
+    double half_life = 0;               // of the demand, in arrivals; 0: nothing is forgotten
+    std::uint64_t seed = 0;             // of imagined futures and of `random`
+    int price_period = 50;              // arrivals between two looks at what is scarce
+    std::size_t max_values = 4U << 20;  // rooms whose values are kept; about 72 bytes each
+    std::size_t max_shapes = 1024;      // learned, and with scores kept
+    FutureOptions futures;              // its seed is `seed`
+    ScarcityOptions scarcity;
 };
 
 // What a node would get for a pod.
@@ -69,8 +71,7 @@ class Fleet {
     // Adds the node or changes its room. Cheap; departures are changes of room like any other.
     void set_room(FleetNode node, const Room& room);
     void remove_node(FleetNode node);
-    bool has_node(FleetNode node) const;
-    const Room& room(FleetNode node) const;  // has_node(node)
+    const Room* room(FleetNode node) const;  // nullptr when there is no such node
 
     // --- the demand ---
 
@@ -78,11 +79,10 @@ class Fleet {
     void arrived(const Shape& shape);
     // Demand known beforehand instead of learned: arrived() then changes nothing.
     void know_demand(std::span<const ShapeWeight> demand);
-    const DemandStatistics& demand() const { return demand_; }
 
     bool refresh_due() const;
-    // With `warm`, step() also computes the values that scores of `shapes` on today's rooms need.
-    std::unique_ptr<Refresh> prepare(std::span<const Shape> warm = {}) const;
+    // With `warm`, step() also computes the values that the scores asked for of late will need.
+    std::unique_ptr<Refresh> prepare(bool warm = false) const;
     void install(Refresh&& refresh);
     // refresh_due, prepare and install at once, without warming.
     void refresh_if_due();
@@ -92,9 +92,7 @@ class Fleet {
     // A pod of one container: best card and score on this node. `pod_key` only matters to random.
     Choice choose(FleetNode node, const Shape& shape, std::uint64_t pod_key = 0);
     // A pod whose cards somebody else has planned: the node would be left with `after`.
-    double score(
-        FleetNode node, const Room& after, const Shape& shape, std::uint64_t pod_key = 0
-    );
+    double score(FleetNode node, const Room& after, const Shape& shape, std::uint64_t pod_key = 0);
     // The scores of one shape on many nodes; NaN where it does not fit. From the kept scores: a
     // few nanoseconds for a node whose room has not changed since the last question.
     void scores(
@@ -109,8 +107,6 @@ class Fleet {
   private:
     struct State;
     const Scorer* scorer_;
-    FleetOptions options_;
-    DemandStatistics demand_;
     std::unique_ptr<State> state_;
 };
 
