@@ -85,7 +85,10 @@ Scarcity::Scarcity(
         add_capacities(each.room, each.nodes, sums);
     }
     price_.assign(at.size(), 0);
-    const double scale = installed > 0 ? options.weight * free / installed : 0;
+    double weights = 0;
+    for (const ShapeWeight& each : demand) weights += each.weight;
+    const double scale =
+        installed > 0 && weights > 0 ? options.weight * free / installed / weights : 0;
     for (std::size_t i = 0; i < at.size(); ++i) {
         if (at[i] == nullptr) continue;
         const double gpu = at[i]->shape.gpu();
