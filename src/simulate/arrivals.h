@@ -22,7 +22,18 @@ Result<std::vector<std::uint32_t>> arrivals(
     const Workload& workload, ArrivalOrder order, double inflate, int cards, std::uint64_t seed
 );
 
-// The workload `copies` times over, each copy in a random order of its own.
-std::vector<std::uint32_t> repeated(const Workload& workload, int copies, std::uint64_t seed);
+// A pod and when it comes, in seconds from the beginning.
+struct TimedArrival {
+    std::uint32_t pod = 0;  // index into workload.pods
+    double time = 0;
+};
+
+// The workload `copies` times over, `rate` pods per second on average. kShuffle: each copy in a
+// random order of its own, at random (exponential) distances. kTrace: each copy in the order and
+// at the relative distances of the trace's creation times.
+// kInvalid for kTrace when a pod has no creation time.
+Result<std::vector<TimedArrival>> timed_arrivals(
+    const Workload& workload, ArrivalOrder order, int copies, double rate, std::uint64_t seed
+);
 
 }  // namespace egpu::simulate

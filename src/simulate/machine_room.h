@@ -31,7 +31,7 @@ class MachineRoom {
     void release(const Held& held);
 
     int cards() const { return cards_; }  // installed
-    double allocated_pct() const { return 100.0 * allocated_ / (cards_ * 100.0); }
+    double allocated_pct() const { return static_cast<double>(allocated_) / cards_; }
     double allocated_cards() const { return static_cast<double>(allocated_) / 100.0; }
     // In percent of GPU installed.
     core::Causes free_by_cause(const std::vector<core::ShapeWeight>& demand) const;

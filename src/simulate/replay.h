@@ -17,10 +17,10 @@ struct RunOptions {
     double inflate = 1.3;
     ArrivalOrder order = ArrivalOrder::kShuffle;
     core::FleetOptions fleet;  // its seed is the run's
-    // with departures
-    double load = 1;
-    int copies = 5;
-    std::int64_t longest = 6 * 3600;  // seconds; longer lifetimes are cut to it
+    // with departures (departures.h)
+    bool departures = false;
+    int copies = 12;
+    double longest = 3600;  // seconds
 };
 
 // How often each shape is in the workload.

@@ -53,7 +53,10 @@ Futures::Futures(std::span<const ShapeWeight> demand, const FutureOptions& optio
     allowed_.resize(kMaxModels * futures_);
     std::vector<double> cumulative;
     double sum = 0;
-    for (const ShapeWeight& each : demand) cumulative.push_back(sum += each.weight);
+    for (const ShapeWeight& each : demand) {
+        sum += each.weight * (each.shape.cards == 0 ? options.cpu_only : 1);
+        cumulative.push_back(sum);
+    }
     Random random(options.seed ^ 0x5EEDF111ULL);
     for (std::size_t future = 0; future < futures_; ++future) {
         for (int i = 0; i < length; ++i) {

@@ -32,6 +32,7 @@ float at_least_a_trace(std::int32_t amount) {
 }
 
 int copies_on_cards(const Room& room, int cards, int percent) {
+    if (cards == 0) return 1 << 20;
     if (percent == 100) return room.empty_cards() / cards;
     int copies = 0;
     for (int card = 0; card < room.cards; ++card) copies += room.free[card] / percent;
@@ -55,11 +56,21 @@ Scarcity::Scarcity(
     const ScarcityOptions& options
 ) {
     using Key = std::tuple<std::uint64_t, std::uint8_t, std::uint8_t>;
+    double demanded_cpu = 0;
+    double demanded_gpu = 0;
     std::map<Key, std::vector<const ShapeWeight*>> grouped;
     for (const ShapeWeight& each : demand) {
         const Shape& s = each.shape;
-        if (s.cards > 0) grouped[{s.models, s.cards, s.percent}].push_back(&each);
+        if (s.cards > 0 || options.cpu_only > 0) {
+            grouped[{s.models, s.cards, s.percent}].push_back(&each);
+        }
+        demanded_cpu += each.weight * s.cpu_milli;
+        demanded_gpu += each.weight * s.gpu();
     }
+    const auto size = [&](const Shape& s) {
+        if (s.cards > 0) return s.gpu();
+        return demanded_cpu > 0 ? options.cpu_only * s.cpu_milli * demanded_gpu / demanded_cpu : 0;
+    };
     std::vector<const ShapeWeight*> at;  // by position in the arrays
     for (const auto& [key, shapes] : grouped) {
         Group group{std::get<0>(key), std::get<1>(key), std::get<2>(key), at.size(), 0};
@@ -91,7 +102,8 @@ Scarcity::Scarcity(
         installed > 0 && weights > 0 ? options.weight * free / installed / weights : 0;
     for (std::size_t i = 0; i < at.size(); ++i) {
         if (at[i] == nullptr) continue;
-        const double gpu = at[i]->shape.gpu();
+        const double gpu = size(at[i]->shape);
+        if (gpu <= 0) continue;
         const double left = std::max(sums[i] * gpu, gpu);
         price_[i] = static_cast<float>(
             scale * at[i]->weight * std::pow(installed / left, options.exponent) * gpu

@@ -24,6 +24,7 @@ struct RoomCount {
 struct ScarcityOptions {
     double weight = 0.05;  // of the whole term against expected fill
     double exponent = 2;
+    double cpu_only = 0;  // what pods without a card count beside those with one
 };
 
 class Scarcity {
