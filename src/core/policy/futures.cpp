@@ -11,7 +11,8 @@ namespace egpu::core {
 struct Futures::Cards {
     int whole = 0;
     int parts = 0;
-    std::array<std::uint8_t, kRoomCards> part{};  // ascending
+    std::uint8_t part[kRoomCards] =
+        {};  // ascending; a plain array, for its indexes are not checked
 
     void insert(int percent) {
         int at = parts++;
@@ -94,13 +95,16 @@ int Futures::taken_by(
     // Unlimited stays unlimited: all pods of a future together ask for far less.
     std::int32_t cpu = room.cpu_milli;
     std::int32_t memory = room.memory_mib;
-    const Pod* pods = &pods_[future * kMostPods];
+    // Plain pointers: this is the innermost loop of all, and the library checks every index.
+    const Pod* pods = pods_.data() + future * kMostPods;
+    const Set* shares = shares_.data() + future;
+    const Set* wholes = wholes_.data() + future;
+    const Set cpu_only = cpu_only_[future];
     int taken = 0;
     while (!cards.full() && cpu >= limits.least_cpu) {
         const auto part = static_cast<std::size_t>(cards.largest_part());
         const auto whole = static_cast<std::size_t>(cards.whole);
-        const Set able = left & (cpu_only_[future] | shares_[part * futures_ + future] |
-                                 wholes_[whole * futures_ + future]);
+        const Set able = left & (cpu_only | shares[part * futures_] | wholes[whole * futures_]);
         if (able == 0) break;
         const int next = std::countr_zero(able);
         left &= ~Set{1} << next;
