@@ -63,7 +63,7 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
         ->default_str(raw.copies);
     app.add_option("--jobs", raw.jobs, "runs at a time; 0: as many as there are CPUs")
         ->default_str(raw.jobs);
-    app.add_option("--output,--o,-o", raw.output, "table, json or csv")->default_str(raw.output);
+    app.add_option("--output,--o", raw.output, "table, json or csv")->default_str(raw.output);
 }
 
 Status apply_policies(const RawFlags& raw, Options& options) {

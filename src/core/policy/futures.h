@@ -17,8 +17,8 @@
 namespace egpu::core {
 
 struct FutureOptions {
-    int futures = 32;
-    int pods = 32;          // of each; at most 64
+    int futures = 24;
+    int pods = 40;          // of each; at most 64
     double cpu_only = 0.3;  // pods without a card are drawn so many times as often as they arrive
     std::uint64_t seed = 0;
 };
