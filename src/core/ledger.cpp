@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "core/resolve.h"
+#include "core/topology.h"
 
 namespace egpu::core {
 namespace {
@@ -69,6 +70,7 @@ void Ledger::drop_node_if_unused(NodeId id) {
 
 void Ledger::set_cards(NodeRecord& node, const NodeInventory& inventory) {
     std::vector<CardRecord> cards;
+    std::vector<Card> linked;
     const auto taken = [&](const Card& card) {
         return std::any_of(cards.begin(), cards.end(), [&](const CardRecord& other) {
             return other.index == card.index ||
@@ -86,7 +88,9 @@ void Ledger::set_cards(NodeRecord& node, const NodeInventory& inventory) {
         record.memory_mib = std::clamp<std::int64_t>(card.memory_mib, 0, kMaxMemoryMib);
         record.healthy = card.healthy;
         cards.push_back(record);
+        linked.push_back(card);
     }
+    node.links = link_matrix(linked);
     node.synthetic = cards.empty();
     node.replicas = cards.empty() ? 1 : std::clamp(inventory.cards.front().replicas, 1, kCardUnits);
     for (const PodSlot slot : node.pods) adapt_to_replicas(pods_[slot].demands, node.replicas);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "core/card.h"
 #include "core/demand.h"
 #include "core/string_pool.h"
 
@@ -94,6 +95,7 @@ struct NodeRecord {
     std::int64_t percent_units = 0;
     std::int64_t whole_units = 0;
     std::vector<CardRecord> cards;
+    std::vector<Link> links;    // link_matrix() of the cards
     std::vector<PodSlot> pods;  // sorted by UID
     NodeUsage usage;
 };

@@ -34,7 +34,7 @@ class Accounting {
     bool take_guessed(PodSlot slot, const PodRecord& record) {
         CardSearch search(record.demands);
         for (const bool unhealthy_too : {false, true}) {
-            fill_views(node_.cards, usage_.cards, unhealthy_too, views_);
+            fill_views(node_.cards, usage_.cards, unhealthy_too, views_, node_.links);
             int steps = kPlanSteps;
             const auto status = search.plan(views_, default_policy(), {}, steps, choice_);
             if (status != PlanStatus::kFits) continue;
