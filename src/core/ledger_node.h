@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "core/demand.h"
+#include "core/host_amounts.h"
 #include "core/string_pool.h"
 
 namespace egpu::core {
@@ -93,6 +94,7 @@ struct NodeRecord {
     int replicas = 1;  // Card::replicas of its cards
     std::int64_t percent_units = 0;
     std::int64_t whole_units = 0;
+    HostAmounts host{kHostUnlimited, kHostUnlimited};  // allocatable
     std::vector<CardRecord> cards;
     std::vector<PodSlot> pods;  // sorted by UID
     NodeUsage usage;
