@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "core/card.h"
 #include "core/demand.h"
+#include "core/host_amounts.h"
 #include "core/string_pool.h"
 
 namespace egpu::core {
@@ -94,6 +95,7 @@ struct NodeRecord {
     int replicas = 1;  // Card::replicas of its cards
     std::int64_t percent_units = 0;
     std::int64_t whole_units = 0;
+    HostAmounts host{kHostUnlimited, kHostUnlimited};  // allocatable
     std::vector<CardRecord> cards;
     std::vector<Link> links;    // link_matrix() of the cards
     std::vector<PodSlot> pods;  // sorted by UID
