@@ -41,12 +41,16 @@ struct NodeInventory {
     std::int64_t percent_units = 0;                    // allocatable nano-gpu/gpu-percent
     std::int64_t whole_units = 0;                      // allocatable nvidia.com/gpu
     HostAmounts host{kHostUnlimited, kHostUnlimited};  // allocatable CPU and memory
+
+    bool operator==(const NodeInventory&) const = default;
 };
 
 struct PodIdentity {
     std::string uid;
     std::string ns;
     std::string name;
+
+    bool operator==(const PodIdentity&) const = default;
 };
 
 // A pod that is bound to a node and not terminal.
