@@ -14,6 +14,7 @@
 #include "inspect/app.h"
 #include "scheduler/app.h"
 #include "sim/demo.h"
+#include "simulate/app.h"
 
 namespace {
 
@@ -60,6 +61,11 @@ constexpr std::array kCommands{
         "",
         egpu::inspect::run_snapshot,
         "write a live cluster's nodes, cards and pods as one JSON document"},
+    Command{
+        "simulate",
+        "",
+        egpu::simulate::run_simulate,
+        "placement policies against a trace of pods, in virtual time"},
     Command{
         "scheduler-config",
         "",
