@@ -21,7 +21,7 @@ ALLOWED = {
     "cli": {"base", "flags", "core", "http", "k8s", "gpu", "inject"},
     "doctor": {"base", "flags", "core", "http", "k8s", "gpu", "inject", "cli"},
     "inspect": {"base", "flags", "core", "http", "k8s", "gpu"},
-    "simulate": {"base", "flags", "core"},
+    "simulate": {"base", "flags", "core", "k8s"},
     "sim": {"base", "flags", "core", "http", "k8s", "gpu", "kubelet", "scheduler", "agent", "testing"},
     "testing": {"base", "core", "http", "k8s", "gpu", "inject", "kubelet", "guard"},
     "guard": set(),
