@@ -11,6 +11,7 @@
 #include "cli/scheduler_config.h"
 #include "doctor/app.h"
 #include "doctor/cuda_probe.h"
+#include "inspect/app.h"
 #include "scheduler/app.h"
 #include "sim/demo.h"
 #include "simulate/app.h"
@@ -50,6 +51,16 @@ constexpr std::array kCommands{
         "",
         egpu::doctor::run_doctor,
         "looks at a node and says what keeps GPU pods from running, with the fix"},
+    Command{
+        "describe",
+        "",
+        egpu::inspect::run_describe,
+        "describe cluster: what is used and stranded, and what would have to move for free cards"},
+    Command{
+        "snapshot",
+        "",
+        egpu::inspect::run_snapshot,
+        "write a live cluster's nodes, cards and pods as one JSON document"},
     Command{
         "simulate",
         "",

@@ -7,6 +7,7 @@
 
 #include "agent/node_ledger.h"
 #include "base/check.h"
+#include "core/topology.h"
 
 namespace egpu::agent {
 namespace {
@@ -73,52 +74,47 @@ std::vector<std::string> NodeLedger::choose(
 ) const {
     struct Fit {
         int rest = 0;  // units free afterwards; the least first
-        int numa_free = 0;
-        int numa = 0;
         const core::Card* card = nullptr;
     };
     std::vector<Fit> fits;
-    std::map<int, int> free_by_numa;
     for (const core::Card& c : cards_) {
         if (!c.healthy || provisional_ || c.uuid.empty()) continue;
         const auto [others, own] = units_with(groups_on(records_, c.uuid), probe);
         if (size.whole ? others > 0 || own > core::kCardUnits : others + own > core::kCardUnits) {
             continue;
         }
-        fits.push_back({core::kCardUnits - others - own, 0, size.whole ? c.numa : 0, &c});
-        ++free_by_numa[c.numa];
-    }
-    // Whole cards: from the NUMA node with the fewest free cards that has enough of them.
-    for (Fit& fit : fits) {
-        const int free = free_by_numa[fit.card->numa];
-        fit.numa_free = !size.whole          ? 0
-                        : free >= size.cards ? free
-                                             : core::kCardUnits * core::kCardUnits - free;
+        fits.push_back({core::kCardUnits - others - own, &c});
     }
     if (probe.resource == Resource::kWhole && !size.whole && distribute_) {
         for (Fit& fit : fits) fit.rest = -fit.rest;
     }
     std::stable_sort(fits.begin(), fits.end(), [](const Fit& a, const Fit& b) {
-        return std::tie(a.numa_free, a.numa, a.rest, a.card->index) <
-               std::tie(b.numa_free, b.numa, b.rest, b.card->index);
+        return std::tie(a.rest, a.card->index) < std::tie(b.rest, b.card->index);
     });
 
-    std::vector<std::string> chosen;
-    const auto take = [&](const std::string& uuid) {
+    std::vector<int> chosen;  // positions in fits
+    const auto take = [&](int fit) {
         if (static_cast<int>(chosen.size()) < size.cards &&
-            std::find(chosen.begin(), chosen.end(), uuid) == chosen.end()) {
-            chosen.push_back(uuid);
+            std::find(chosen.begin(), chosen.end(), fit) == chosen.end()) {
+            chosen.push_back(fit);
         }
     };
     for (const std::string& wish : wishes) {
-        const bool possible = std::any_of(fits.begin(), fits.end(), [&](const Fit& f) {
-            return f.card->uuid == wish;
-        });
-        if (possible) take(wish);
+        for (int fit = 0; fit < static_cast<int>(fits.size()); ++fit) {
+            if (fits[fit].card->uuid == wish) take(fit);
+        }
     }
-    for (const Fit& fit : fits) take(fit.card->uuid);
-    if (static_cast<int>(chosen.size()) < size.cards) chosen.clear();
-    return chosen;
+    // Whole cards: those that are close to each other and to what is chosen already.
+    if (size.whole && static_cast<int>(chosen.size()) < size.cards) {
+        std::vector<core::Card> free;
+        for (const Fit& fit : fits) free.push_back(*fit.card);
+        for (const int fit : core::closest_cards(free, size.cards, chosen)) take(fit);
+    }
+    for (int fit = 0; fit < static_cast<int>(fits.size()); ++fit) take(fit);
+    std::vector<std::string> uuids;
+    if (static_cast<int>(chosen.size()) < size.cards) return uuids;
+    for (const int fit : chosen) uuids.push_back(fits[fit].card->uuid);
+    return uuids;
 }
 
 Error NodeLedger::refusal(const Record& probe, const Size& size) const {

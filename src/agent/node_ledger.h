@@ -140,7 +140,7 @@ class NodeLedger {
     // Percent of the card, those waiting for the kubelet's evidence (set_ended) left out.
     int used_through_other(Resource resource, std::string_view card) const;
     // `probe` is the record to be: its IDs, group and kind count. Cards in `wishes` first, then
-    // best fit; empty when nothing fits.
+    // best fit, whole cards close to each other (core/topology.h); empty when nothing fits.
     std::vector<std::string> choose(
         const Record& probe, const Size& size, std::span<const std::string> wishes
     ) const;

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/topology.h"
+
 namespace egpu::agent {
 namespace {
 
@@ -360,6 +362,36 @@ TEST_F(Ledger, NumaKeepsWholeCardsTogether) {
     const auto two = allocate(2, {}, Resource::kWhole);
     ASSERT_TRUE(two);
     EXPECT_EQ(two->cards[0].index % 2, two->cards[1].index % 2);
+}
+
+std::vector<int> indexes(const Result<Record>& record) {
+    std::vector<int> out;
+    if (record) {
+        for (const core::CardShare& share : record->cards) out.push_back(share.index);
+    }
+    return out;
+}
+
+TEST_F(Ledger, WholeCardsAreThoseWithLinks) {
+    auto cards = make_cards(8);
+    const std::pair<int, int> pairs[] = {{0, 5}, {1, 4}, {2, 7}, {3, 6}};
+    for (const auto& [a, b] : pairs) {
+        core::set_link(cards[a], cards[b], core::make_link(core::PciePath::kSwitch, 4));
+    }
+    ledger.set_cards(cards);
+    EXPECT_THAT(indexes(allocate(1, {}, Resource::kWhole)), ElementsAre(0));
+    EXPECT_THAT(indexes(allocate(2, {}, Resource::kWhole)), ElementsAre(1, 4));
+    // Its other card would break no pair.
+    EXPECT_THAT(indexes(allocate(1, {}, Resource::kWhole)), ElementsAre(5));
+    EXPECT_THAT(indexes(allocate(200)), ElementsAre(2, 7));
+    // What the kubelet insists on comes first, then what is close to it.
+    std::vector<std::string> offered;
+    for (const int card : {3, 6}) offered.push_back(cards[card].uuid);
+    const std::vector<std::string> must{cards[6].uuid};
+    EXPECT_THAT(
+        ledger.prefer(Resource::kWhole, offered, must, 2, {}),
+        ElementsAre(cards[6].uuid, cards[3].uuid)
+    );
 }
 
 }  // namespace

@@ -10,6 +10,10 @@ namespace egpu::core {
 // Percent units of one card: the whole of its compute and memory.
 inline constexpr int kCardUnits = 100;
 
+// How close two cards of a node are (core/topology.h); 0 when unknown.
+using Link = std::uint8_t;
+inline constexpr int kLinkedCards = 64;  // links are kept of cards with an index below
+
 // One physical GPU, or one MIG instance where MIG is on.
 struct Card {
     std::string uuid;  // "GPU-…" or "MIG-…"; "" when only the index is known (nano-gpu's nodes)
@@ -22,6 +26,8 @@ struct Card {
     // the same for all cards of a node). Above 1 such a device is a share of 100 / replicas
     // percent.
     int replicas = 1;
+    // To the card with that index on its node; what lies beyond the end is unknown.
+    std::vector<Link> links = {};
 
     bool operator==(const Card&) const = default;
 };

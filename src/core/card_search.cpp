@@ -253,6 +253,31 @@ class CardSearch::Search {
                 return a.card < b.card;
             }
         );
+        if (item.whole && item.cards > 1 && policy_->follows_links && !cards_.empty() &&
+            cards_[0].links != nullptr) {
+            prefer_close(item, candidates);
+        }
+    }
+
+    // Those that belong together first; what is re-used among them.
+    void prefer_close(const Item& item, std::vector<Candidate>& candidates) {
+        std::vector<int> ordered;
+        std::vector<int> must;
+        for (const Candidate& candidate : candidates) {
+            if (candidate.rank == std::numeric_limits<std::int64_t>::min()) {
+                must.push_back(static_cast<int>(ordered.size()));
+            }
+            ordered.push_back(candidate.card);
+        }
+        const CardChoice close =
+            close_set(cards_, ordered, item.cards, must, static_cast<int>(ordered.size()));
+        std::stable_partition(
+            candidates.begin(),
+            candidates.end(),
+            [&](const Candidate& candidate) {
+                return std::find(close.begin(), close.end(), candidate.card) != close.end();
+            }
+        );
     }
 
     // Chooses the rest of the item's cards among the candidates from `from` on, then goes deeper.

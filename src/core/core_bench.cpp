@@ -8,8 +8,11 @@
 #include <malloc.h>
 
 #include "base/random.h"
+#include "core/defragment.h"
 #include "core/ledger.h"
 #include "core/planner.h"
+#include "core/stranded.h"
+#include "core/topology.h"
 
 namespace egpu::core {
 namespace {
@@ -74,6 +77,33 @@ void fill(Ledger& ledger, int nodes, int pods_per_node) {
         }
     }
 }
+
+// The worst number of 16 cards, links at random: hardly any set can be left out. Under 1 ms.
+void best_8_of_16_cards(benchmark::State& state) {
+    Random random(1);
+    CloseCards close(16);
+    for (int a = 0; a < 16; ++a) {
+        for (int b = a + 1; b < 16; ++b) {
+            close.set(
+                a, b, make_link(static_cast<PciePath>(random.between(1, 5)), random.between(0, 6))
+            );
+        }
+    }
+    for (auto _ : state) benchmark::DoNotOptimize(close.best(8));
+}
+BENCHMARK(best_8_of_16_cards)->Unit(benchmark::kMicrosecond);
+
+// An NVSwitch node of two boards: every second set is as good as the best.
+void best_8_of_16_cards_nvswitch(benchmark::State& state) {
+    CloseCards close(16);
+    for (int a = 0; a < 16; ++a) {
+        for (int b = a + 1; b < 16; ++b) {
+            close.set(a, b, make_link(a / 8 == b / 8 ? PciePath::kNumaNode : PciePath::kSystem, 6));
+        }
+    }
+    for (auto _ : state) benchmark::DoNotOptimize(close.best(8));
+}
+BENCHMARK(best_8_of_16_cards_nvswitch)->Unit(benchmark::kMicrosecond);
 
 void plan_8_cards_20_containers(benchmark::State& state) {
     std::vector<CardState> cards(8);
@@ -190,6 +220,67 @@ void memory_5000_nodes_100000_pods(benchmark::State& state) {
     }
 }
 BENCHMARK(memory_5000_nodes_100000_pods)->Iterations(1)->Unit(benchmark::kMillisecond);
+
+// 1,000 nodes x 8 cards, nearly full of shares, some CPU short: advice for people, under a second.
+Cluster crowded_cluster(int nodes) {
+    Random random(1);
+    Cluster cluster;
+    for (int n = 0; n < nodes; ++n) {
+        ClusterNode node;
+        node.name = name_of(n);
+        node.inventory = node_of(n, 8);
+        node.inventory.host = {96'000, 786'432};
+        cluster.nodes.push_back(std::move(node));
+        for (int card = 0; card < 8; ++card) {
+            for (int used = 0; used < 70;) {
+                const int percent = random.between(2, 12) * 5;
+                if (used + percent > 100) break;
+                used += percent;
+                ClusterPod pod;
+                const int serial = static_cast<int>(cluster.pods.size());
+                pod.id = {uid_of(serial), "team", "pod-" + std::to_string(serial)};
+                pod.node = name_of(n);
+                pod.owner = "ReplicaSet";
+                pod.request = shares({percent});
+                pod.request.host = {random.between(1, 12) * 500, 4096};
+                pod.placement = Placement{{{"c0", {{uuid_of(n, card), card, percent, 0}}}}};
+                cluster.pods.push_back(std::move(pod));
+            }
+        }
+    }
+    return cluster;
+}
+
+void describe_1000_nodes_use(benchmark::State& state) {
+    const Cluster cluster = crowded_cluster(1000);
+    for (auto _ : state) benchmark::DoNotOptimize(cluster_use(cluster));
+    state.counters["pods"] = static_cast<double>(cluster.pods.size());
+}
+BENCHMARK(describe_1000_nodes_use)->Unit(benchmark::kMillisecond);
+
+void describe_1000_nodes_stranded(benchmark::State& state) {
+    const Cluster cluster = crowded_cluster(1000);
+    const auto uses = cluster_use(cluster);
+    for (auto _ : state) benchmark::DoNotOptimize(find_stranded(cluster, uses));
+}
+BENCHMARK(describe_1000_nodes_stranded)->Unit(benchmark::kMillisecond);
+
+void describe_1000_nodes_free(benchmark::State& state) {
+    const Cluster cluster = crowded_cluster(1000);
+    const auto uses = cluster_use(cluster);
+    const FreeCardsRequest request{static_cast<int>(state.range(0)), state.range(1) != 0, {}};
+    FreeCardsPlan plan;
+    for (auto _ : state) plan = plan_free_cards(cluster, uses, request);
+    state.counters["moves"] = plan.possible ? static_cast<double>(plan.moves.size()) : -1;
+    state.counters["smallest"] = plan.smallest ? 1 : 0;
+}
+BENCHMARK(describe_1000_nodes_free)
+    ->Unit(benchmark::kMillisecond)
+    ->Args({1, 0})
+    ->Args({4, 0})
+    ->Args({8, 0})
+    ->Args({100, 1})
+    ->Args({9, 0});
 
 }  // namespace
 }  // namespace egpu::core

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/card.h"
 #include "core/request.h"
 
 namespace egpu::core {
@@ -38,6 +39,7 @@ struct CardView {
     bool usable = false;          // healthy and of an acceptable model
     std::int64_t memory_mib = 0;  // 0: unknown
     std::int64_t free_memory_mib = 0;
+    const Link* links = nullptr;  // to each card of the list, by position; nullptr: all alike
 };
 
 // What a pod holds of one card for its whole life: the peak over its phases.

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "core/resolve.h"
+#include "core/topology.h"
 
 namespace egpu::core {
 namespace {
@@ -46,6 +47,7 @@ NodeId Ledger::node_slot(std::string_view name) {
         nodes_.emplace_back();
         summaries_.emplace_back();
         names_.emplace_back();
+        versions_.emplace_back();
     } else {
         id = free_nodes_.back();
         free_nodes_.pop_back();
@@ -64,11 +66,13 @@ void Ledger::drop_node_if_unused(NodeId id) {
     node_index_.erase(FlatIndex::hash(node.name), id);
     node = {};
     summaries_[id] = {};
+    touch(id);
     free_nodes_.push_back(id);
 }
 
 void Ledger::set_cards(NodeRecord& node, const NodeInventory& inventory) {
     std::vector<CardRecord> cards;
+    std::vector<Card> linked;
     const auto taken = [&](const Card& card) {
         return std::any_of(cards.begin(), cards.end(), [&](const CardRecord& other) {
             return other.index == card.index ||
@@ -86,7 +90,9 @@ void Ledger::set_cards(NodeRecord& node, const NodeInventory& inventory) {
         record.memory_mib = std::clamp<std::int64_t>(card.memory_mib, 0, kMaxMemoryMib);
         record.healthy = card.healthy;
         cards.push_back(record);
+        linked.push_back(card);
     }
+    node.links = link_matrix(linked);
     node.synthetic = cards.empty();
     node.replicas = cards.empty() ? 1 : std::clamp(inventory.cards.front().replicas, 1, kCardUnits);
     for (const PodSlot slot : node.pods) adapt_to_replicas(pods_[slot].demands, node.replicas);
@@ -111,6 +117,7 @@ void Ledger::upsert_node(std::string_view name, const NodeInventory& inventory) 
     node.known = true;
     node.percent_units = inventory.percent_units;
     node.whole_units = inventory.whole_units;
+    if (options_.count_host) node.host = inventory.host;
     set_cards(node, inventory);
     recompute(id);
 }
@@ -121,6 +128,7 @@ bool Ledger::remove_node(std::string_view name) {
     NodeRecord& node = nodes_[*id];
     node.known = false;
     node.percent_units = node.whole_units = 0;
+    node.host = {kHostUnlimited, kHostUnlimited};
     set_cards(node, {});
     node.synthetic = false;
     --known_nodes_;
@@ -202,6 +210,7 @@ PodSlot Ledger::insert_pod(PodRecord record) {
 void Ledger::erase_pod(PodSlot slot) {
     PodRecord& pod = pods_[slot];
     const NodeId node = pod.node;
+    remove_host(pod.uid);
     std::erase(nodes_[node].pods, slot);
     pod_index_.erase(FlatIndex::hash(pod.uid), slot);
     if (pod.reserved) forget_reservation(slot);
@@ -223,6 +232,7 @@ void Ledger::upsert_pod(const BoundPod& pod) {
     const PodSlot slot = find_pod(pod.id.uid);
     if (pod.request.empty()) {
         if (slot != FlatIndex::kNone) erase_pod(slot);
+        put_host(pod.id.uid, pod.node, pod.request.host);
         return;
     }
     const NodeId node = node_slot(pod.node);
@@ -235,6 +245,7 @@ void Ledger::upsert_pod(const BoundPod& pod) {
             if (old.reserved) forget_reservation(slot);
             old.key = std::move(record.key);
             release_strings(record);
+            put_host(pod.id.uid, pod.node, pod.request.host);
             return;
         }
         // Keeps the node alive while its only pod is replaced.
@@ -243,11 +254,15 @@ void Ledger::upsert_pod(const BoundPod& pod) {
         nodes_[node].known = known;
     }
     insert_pod(std::move(record));
+    put_host(pod.id.uid, pod.node, pod.request.host);
 }
 
 bool Ledger::remove_pod(std::string_view uid) {
     const PodSlot slot = find_pod(uid);
-    if (slot == FlatIndex::kNone) return false;
+    if (slot == FlatIndex::kNone) {
+        remove_host(uid);
+        return false;
+    }
     erase_pod(slot);
     return true;
 }
@@ -316,6 +331,7 @@ Result<Placement> Ledger::reserve(
     record.reserved = true;
     record.expires = now + ttl;
     insert_pod(std::move(record));
+    put_host(pod.uid, node, request.host);
     return placement;
 }
 

@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "core/flat_index.h"
+#include "core/host_use.h"
 #include "core/ledger_info.h"
 #include "core/ledger_node.h"
 #include "core/ledger_query.h"
@@ -37,14 +38,19 @@ namespace egpu::core {
 // NVIDIA's plugin): it then has cards without UUID, index 0..n-1.
 struct NodeInventory {
     std::vector<Card> cards;
-    std::int64_t percent_units = 0;  // allocatable nano-gpu/gpu-percent
-    std::int64_t whole_units = 0;    // allocatable nvidia.com/gpu
+    std::int64_t percent_units = 0;                    // allocatable nano-gpu/gpu-percent
+    std::int64_t whole_units = 0;                      // allocatable nvidia.com/gpu
+    HostAmounts host{kHostUnlimited, kHostUnlimited};  // allocatable CPU and memory
+
+    bool operator==(const NodeInventory&) const = default;
 };
 
 struct PodIdentity {
     std::string uid;
     std::string ns;
     std::string name;
+
+    bool operator==(const PodIdentity&) const = default;
 };
 
 // A pod that is bound to a node and not terminal.
@@ -58,6 +64,7 @@ struct BoundPod {
 struct LedgerOptions {
     std::string policy = "binpack";  // for pods that name none; must be in the table
     std::uint64_t seed = 0;          // of policy random
+    bool count_host = true;          // CPU and memory of nodes and pods; false: all unlimited
 };
 
 class Ledger {
@@ -71,8 +78,8 @@ class Ledger {
     // Of cards with the same UUID or the same index only the first counts.
     void upsert_node(std::string_view name, const NodeInventory& inventory);
     bool remove_node(std::string_view name);
-    // Also turns a reservation of that UID into the pod. A pod that asks for no GPU is removed; one
-    // without UID or node is ignored.
+    // Also turns a reservation of that UID into the pod. Of a pod that asks for no GPU only the CPU
+    // and memory are kept; one without UID or node is ignored.
     void upsert_pod(const BoundPod& pod);
     // When terminal or gone. Also drops a reservation of that UID.
     bool remove_pod(std::string_view uid);
@@ -113,6 +120,13 @@ class Ledger {
 
     std::size_t node_count() const { return known_nodes_; }
     std::size_t pod_count() const { return pod_index_.size() - reserved_.size(); }
+    // What is left of the node's CPU and memory, below 0 when it is overcommitted; kHostUnlimited
+    // where the node has not said what it has.
+    HostAmounts host_free(NodeId node) const;
+    std::size_t host_pod_count() const { return host_use_.pods(); }
+    // Moves on each change of the node's cards, of what is held of them, and of its free CPU and
+    // memory; never comes back to an earlier value.
+    std::uint64_t version(NodeId node) const { return versions_[node]; }
     std::size_t reservation_count() const { return reserved_.size(); }
     std::vector<std::string> node_names() const;  // sorted
     std::optional<NodeInfo> node(std::string_view name) const;
@@ -145,6 +159,9 @@ class Ledger {
     NodeUsage compute_usage(const NodeRecord& node, std::span<const PodSlot> without) const;
     NodeSummary compute_summary(const NodeRecord& node) const;
     void recompute(NodeId id);
+    void touch(NodeId id) { versions_[id] = ++last_version_; }
+    void put_host(std::string_view uid, std::string_view node, HostAmounts amounts);
+    void remove_host(std::string_view uid);
 
     // ledger_query.cpp
     bool acceptable(Query& query, StringId model) const;
@@ -162,14 +179,17 @@ class Ledger {
     const Policy* policy_;
     StringPool strings_;  // UUIDs, models, container names
     std::vector<NodeRecord> nodes_;
-    std::vector<NodeSummary> summaries_;  // beside nodes_
-    std::vector<NodeName> names_;         // beside nodes_
+    std::vector<NodeSummary> summaries_;   // beside nodes_
+    std::vector<NodeName> names_;          // beside nodes_
+    std::vector<std::uint64_t> versions_;  // beside nodes_
+    std::uint64_t last_version_ = 0;
     std::vector<NodeId> free_nodes_;
     FlatIndex node_index_;
     std::deque<PodRecord> pods_;
     std::vector<PodSlot> free_pods_;
     FlatIndex pod_index_;
     std::vector<PodSlot> reserved_;
+    HostUse host_use_;
     std::size_t known_nodes_ = 0;
 };
 

@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "core/card.h"
 #include "core/demand.h"
+#include "core/host_amounts.h"
 #include "core/string_pool.h"
 
 namespace egpu::core {
@@ -93,7 +95,9 @@ struct NodeRecord {
     int replicas = 1;  // Card::replicas of its cards
     std::int64_t percent_units = 0;
     std::int64_t whole_units = 0;
+    HostAmounts host{kHostUnlimited, kHostUnlimited};  // allocatable
     std::vector<CardRecord> cards;
+    std::vector<Link> links;    // link_matrix() of the cards
     std::vector<PodSlot> pods;  // sorted by UID
     NodeUsage usage;
 };

@@ -65,7 +65,7 @@ Verdict Ledger::plan_on(const NodeRecord& node, const NodeUsage& usage, Query& q
         query.choice_.clear();
         return {true, false, {}};
     }
-    fill_views(node.cards, usage.cards, false, query.views_);
+    fill_views(node.cards, usage.cards, false, query.views_, node.links);
     for (std::size_t i = 0; i < node.cards.size(); ++i) {
         query.views_[i].usable &= acceptable(query, node.cards[i].model);
     }

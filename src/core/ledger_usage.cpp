@@ -34,7 +34,7 @@ class Accounting {
     bool take_guessed(PodSlot slot, const PodRecord& record) {
         CardSearch search(record.demands);
         for (const bool unhealthy_too : {false, true}) {
-            fill_views(node_.cards, usage_.cards, unhealthy_too, views_);
+            fill_views(node_.cards, usage_.cards, unhealthy_too, views_, node_.links);
             int steps = kPlanSteps;
             const auto status = search.plan(views_, default_policy(), {}, steps, choice_);
             if (status != PlanStatus::kFits) continue;
@@ -157,6 +157,30 @@ NodeSummary Ledger::compute_summary(const NodeRecord& node) const {
 void Ledger::recompute(NodeId id) {
     nodes_[id].usage = compute_usage(nodes_[id], {});
     summaries_[id] = compute_summary(nodes_[id]);
+    touch(id);
+}
+
+HostAmounts Ledger::host_free(NodeId id) const {
+    const NodeRecord& node = nodes_[id];
+    HostAmounts left = node.host;
+    const HostAmounts used = host_use_.on(node.name);
+    if (left.cpu_milli != kHostUnlimited) left.cpu_milli -= used.cpu_milli;
+    if (left.memory_mib != kHostUnlimited) left.memory_mib -= used.memory_mib;
+    return left;
+}
+
+void Ledger::put_host(std::string_view uid, std::string_view node, HostAmounts amounts) {
+    if (!options_.count_host) return;
+    if (const std::string_view before = host_use_.node_of(uid); before != node) remove_host(uid);
+    host_use_.put(uid, node, amounts);
+    if (const auto id = find_node(node)) touch(*id);
+}
+
+void Ledger::remove_host(std::string_view uid) {
+    const std::string_view node = host_use_.node_of(uid);
+    if (node.empty()) return;
+    if (const auto id = find_node(node)) touch(*id);
+    host_use_.remove(uid);
 }
 
 }  // namespace egpu::core

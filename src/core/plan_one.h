@@ -17,4 +17,14 @@ bool plan_one(
     CardChoice& choice
 );
 
+// CloseCards::best over `candidates`, which are positions in `cards` in order of preference; so is
+// what is returned. `must` and `eligible` count in `candidates`. CardView::links must be there.
+CardChoice close_set(
+    std::span<const CardView> cards,
+    std::span<const int> candidates,
+    int count,
+    std::span<const int> must,
+    int eligible
+);
+
 }  // namespace egpu::core

@@ -5,12 +5,16 @@
 #include "core/card_search.h"
 #include "core/card_use.h"
 #include "core/model.h"
+#include "core/topology.h"
 
 namespace egpu::core {
 namespace {
 
+// `links`: link_matrix() of the cards, or empty.
 std::vector<CardView> views_of(
-    const std::vector<CardState>& cards, const std::vector<std::string>& models
+    const std::vector<CardState>& cards,
+    const std::vector<std::string>& models,
+    const std::vector<Link>& links
 ) {
     std::vector<CardView> views;
     views.reserve(cards.size());
@@ -23,6 +27,7 @@ std::vector<CardView> views_of(
         view.empty = state.used_percent <= 0 && state.used_memory_mib <= 0;
         view.healthy = state.card.healthy;
         view.usable = view.healthy && model_acceptable(models, state.card.model);
+        if (!links.empty()) view.links = &links[views.size() * cards.size()];
         views.push_back(view);
     }
     return views;
@@ -89,7 +94,10 @@ PlanResult plan(
     const Policy& policy,
     const PolicyContext& context
 ) {
-    const std::vector<CardView> views = views_of(cards, request.models);
+    std::vector<Card> bare;
+    for (const CardState& state : cards) bare.push_back(state.card);
+    const std::vector<Link> links = link_matrix(bare);
+    const std::vector<CardView> views = views_of(cards, request.models, links);
     std::vector<Demand> demands = demands_of(request);
     if (!cards.empty()) adapt_to_replicas(demands, cards.front().card.replicas);
     CardSearch search(std::move(demands));
@@ -126,7 +134,7 @@ Result<std::vector<CardState>> use_of(
     std::vector<CardUse> uses;
     std::vector<Demand> demands = demands_of(request);
     if (!cards.empty()) adapt_to_replicas(demands, cards.front().replicas);
-    card_use(views_of(states, {}), demands, choice, uses);
+    card_use(views_of(states, {}, {}), demands, choice, uses);
     for (const CardUse& use : uses) {
         if (use.percent > kCardUnits) {
             return Error{

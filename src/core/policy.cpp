@@ -75,7 +75,8 @@ constexpr std::array kPolicies{
         "any card, by a hash of seed, pod and node",
         CardOrder::kIrrelevant,
         random_score,
-        random_rank},
+        random_rank,
+        false},
 };
 
 }  // namespace

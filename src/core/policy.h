@@ -63,6 +63,9 @@ struct Policy {
     int (*node_score)(const NodeChange& change, const PolicyContext& context);
     // Less is better; equal ranks go to the lowest index.
     std::int64_t (*card_rank)(const CardOption& option, const PolicyContext& context);
+    // Whole cards are those that are close to each other (core/topology.h); card_rank then orders
+    // sets that are equally close.
+    bool follows_links = true;
 };
 
 std::span<const Policy> policies();

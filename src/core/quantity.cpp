@@ -109,9 +109,8 @@ Error bad(std::string_view text, std::string_view why) {
     return {ErrorCode::kInvalid, "\"" + shown + "\" is not a quantity: " + std::string(why)};
 }
 
-}  // namespace
-
-Result<std::int64_t> parse_quantity(std::string_view text) {
+// text * 10^decimals, rounded up.
+Result<std::int64_t> parse_scaled(std::string_view text, int decimals) {
     if (text.empty()) return bad(text, "it is empty");
     if (text.size() > kMaxLength) return bad(text, "it is too long");
     std::string_view rest = text;
@@ -139,8 +138,19 @@ Result<std::int64_t> parse_quantity(std::string_view text) {
             text, "the suffix must be one of n u m k M G T P E Ki Mi Gi Ti Pi Ei or e<number>"
         );
     }
-    const std::int64_t value = round_up(std::move(digits), scale - suffix->decimal, suffix->binary);
+    const std::int64_t value =
+        round_up(std::move(digits), scale - suffix->decimal - decimals, suffix->binary);
     return negative ? -value : value;
+}
+
+}  // namespace
+
+Result<std::int64_t> parse_quantity(std::string_view text) {
+    return parse_scaled(text, 0);
+}
+
+Result<std::int64_t> parse_milli(std::string_view text) {
+    return parse_scaled(text, 3);
 }
 
 Result<std::int64_t> parse_memory_mib(std::string_view text) {

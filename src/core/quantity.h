@@ -13,6 +13,9 @@ namespace egpu::core {
 
 Result<std::int64_t> parse_quantity(std::string_view text);
 
+// In thousandths, as CPU is counted: "1500m" and "1.5" are 1500. Rounded up, capped.
+Result<std::int64_t> parse_milli(std::string_view text);
+
 // An amount of memory in MiB, rounded up. Less than one MiB is an error: it is always a forgotten
 // unit ("4" for "4Gi").
 Result<std::int64_t> parse_memory_mib(std::string_view text);

@@ -31,6 +31,26 @@ TEST(Quantity, ReadsEveryFormOfTwenty) {
     }
 }
 
+TEST(Quantity, ReadsThousandths) {
+    const std::pair<const char*, std::int64_t> rows[] = {
+        {"1", 1000},
+        {"1500m", 1500},
+        {"1.5", 1500},
+        {"0.0001", 1},
+        {"100u", 1},
+        {"0", 0},
+        {"2k", 2'000'000},
+        {"-1500m", -1500},
+        {"9223372036854775807", kMax}};
+    for (const auto& [text, expected] : rows) {
+        const auto value = parse_milli(text);
+        ASSERT_TRUE(value.ok()) << text;
+        EXPECT_EQ(*value, expected) << text;
+    }
+    EXPECT_FALSE(parse_milli(""));
+    EXPECT_FALSE(parse_milli("1.5 cores"));
+}
+
 TEST(Quantity, ReadsSuffixes) {
     const std::pair<const char*, std::int64_t> rows[] = {
         {"1k", 1000},

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "core/host_amounts.h"
 
 namespace egpu::core {
 
@@ -61,7 +62,11 @@ struct PodRequest {
     std::vector<std::string> models;  // acceptable card models, empty: any. Compared without case
     std::string policy;               // "" when the pod names none
     std::optional<ComputeMode> compute;
+    // CPU and memory beside the cards, as kube-scheduler counts them: for policies, never a reason
+    // to refuse. Not set by parse_request.
+    HostAmounts host;
 
+    // No GPU; the pod may still ask for CPU and memory.
     bool empty() const { return containers.empty(); }
     bool operator==(const PodRequest&) const = default;
 };

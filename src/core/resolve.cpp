@@ -71,7 +71,8 @@ void fill_views(
     std::span<const CardRecord> cards,
     std::span<const CardUsage> usage,
     bool unhealthy_too,
-    std::vector<CardView>& views
+    std::vector<CardView>& views,
+    std::span<const Link> links
 ) {
     views.clear();
     for (std::size_t i = 0; i < cards.size(); ++i) {
@@ -83,6 +84,7 @@ void fill_views(
         view.usable = view.healthy || unhealthy_too;
         view.memory_mib = cards[i].memory_mib;
         view.free_memory_mib = std::max<std::int64_t>(0, cards[i].memory_mib - usage[i].memory_mib);
+        if (!links.empty()) view.links = &links[i * cards.size()];
         views.push_back(view);
     }
 }

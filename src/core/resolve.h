@@ -43,12 +43,14 @@ Placement placement_from_choice(
     const StringPool& strings
 );
 
-// The cards with what `usage` leaves of them; all healthy cards are usable, or all cards.
+// The cards with what `usage` leaves of them; all healthy cards are usable, or all cards. `links`:
+// link_matrix() of the cards, outlives the views.
 void fill_views(
     std::span<const CardRecord> cards,
     std::span<const CardUsage> usage,
     bool unhealthy_too,
-    std::vector<CardView>& views
+    std::vector<CardView>& views,
+    std::span<const Link> links = {}
 );
 
 }  // namespace egpu::core

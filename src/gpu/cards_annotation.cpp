@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/json.h"
+#include "core/topology.h"
 #include "gpu/inventory.h"
 
 namespace egpu::gpu {
@@ -32,6 +33,35 @@ void append_card(std::string& out, const core::Card& card, std::string_view reas
         json::append_quoted(out, reason.substr(0, kMostReason));
     }
     out += "}";
+}
+
+const core::Card& card_of(const core::Card& card) {
+    return card;
+}
+const core::Card& card_of(const CardInfo& info) {
+    return info.card;
+}
+
+core::Link recorded_link(const core::Card& from, const core::Card& to) {
+    const auto index = static_cast<std::size_t>(to.index);
+    return index < from.links.size() ? from.links[index] : core::Link{0};
+}
+
+// Nothing where nothing is known.
+template <class Cards>
+std::string links_text(const Cards& cards) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    std::string text;
+    if (cards.size() > core::kLinkedCards) return text;
+    bool known = false;
+    for (std::size_t a = 1; a < cards.size(); ++a) {
+        for (std::size_t b = 0; b < a; ++b) {
+            const core::Link link = recorded_link(card_of(cards[a]), card_of(cards[b]));
+            text += {kDigits[link >> 4], kDigits[link & 15]};
+            known = known || link != 0;
+        }
+    }
+    return known ? ",\"links\":\"" + text + "\"" : "";
 }
 
 std::string begin() {
@@ -95,18 +125,43 @@ Result<core::Card> decode_card(const json::value& from) {
     return card;
 }
 
+int digit_of(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+Status decode_links(const json::value& from, std::vector<core::Card>& cards) {
+    const auto* field = json::find(from, {"links"});
+    if (field == nullptr) return {};
+    const std::string_view text = json::get_string(from, {"links"});
+    const std::size_t pairs = cards.empty() ? 0 : cards.size() * (cards.size() - 1) / 2;
+    if (!field->is_string() || cards.size() > core::kLinkedCards || text.size() != 2 * pairs) {
+        return invalid("links does not have two hexadecimal digits for each pair of cards");
+    }
+    std::size_t at = 0;
+    for (std::size_t a = 1; a < cards.size(); ++a) {
+        for (std::size_t b = 0; b < a; ++b, at += 2) {
+            const int high = digit_of(text[at]);
+            const int low = digit_of(text[at + 1]);
+            if (high < 0 || low < 0) return invalid("links has something else than digits 0-9a-f");
+            core::set_link(cards[a], cards[b], static_cast<core::Link>(high << 4 | low));
+        }
+    }
+    return {};
+}
+
 }  // namespace
 
 std::string encode_cards(std::span<const core::Card> cards) {
     std::string out = begin();
     for (const auto& card : cards) append_card(out, card, {});
-    return out + "]}";
+    return out + "]" + links_text(cards) + "}";
 }
 
 std::string encode_cards(std::span<const CardInfo> cards) {
     std::string out = begin();
     for (const auto& info : cards) append_card(out, info.card, info.reason);
-    return out + "]}";
+    return out + "]" + links_text(cards) + "}";
 }
 
 Result<std::vector<core::Card>> decode_cards(std::string_view text) {
@@ -136,6 +191,7 @@ Result<std::vector<core::Card>> decode_cards(std::string_view text) {
         }
         cards.push_back(std::move(card));
     }
+    EG_TRY_VOID(decode_links(*parsed, cards));
     return cards;
 }
 

@@ -3,7 +3,10 @@
 //
 // Version 1, JSON:
 // {"version":1,"cards":[{"uuid":…,"index":0,"model":…,"memoryMiB":15360,"numa":0,"healthy":true}]};
-// numa is left out when unknown, an unhealthy card has a "reason". Pure; thread-safe.
+// numa is left out when unknown, an unhealthy card has a "reason". Where links between the cards
+// are known, "links" beside "cards" has two hexadecimal digits (core::Link) for each pair, in the
+// order 1-0, 2-0, 2-1, 3-0, … of positions in the list: 56 characters for 8 cards. Pure;
+// thread-safe.
 #pragma once
 
 #include <span>

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
+#include "core/topology.h"
 #include "gpu/inventory.h"
 
 namespace egpu::gpu {
@@ -36,6 +37,37 @@ TEST(CardsAnnotation, reasons_are_written) {
     const auto& first = json::get_array(*parsed, {"cards"})->at(0);
     EXPECT_EQ(json::get_string(first, {"reason"}), info.reason);
     EXPECT_EQ(*decode_cards(text), std::vector{info.card});
+}
+
+TEST(CardsAnnotation, links_between_cards) {
+    std::vector cards{card("GPU-a", 2), card("GPU-b", 0), card("GPU-c", 7)};
+    const core::Link two_nvlinks = core::make_link(core::PciePath::kSwitch, 2);
+    core::set_link(cards[0], cards[2], two_nvlinks);
+    core::set_link(cards[1], cards[2], core::make_link(core::PciePath::kSystem, 0));
+    const std::string text = encode_cards(cards);
+    EXPECT_TRUE(text.ends_with(R"("healthy":true}],"links":"001501"})")) << text;
+    const auto back = decode_cards(text);
+    ASSERT_TRUE(back.ok()) << back.error().message;
+    EXPECT_EQ(*back, cards);
+    EXPECT_EQ(core::link_between(back->at(2), back->at(0)), two_nvlinks);
+    // An agent before this field says nothing, and so does one whose driver does not.
+    EXPECT_EQ(
+        encode_cards(std::vector{card("GPU-a", 0), card("GPU-b", 1)}).find("links"),
+        std::string::npos
+    );
+}
+
+TEST(CardsAnnotation, sixteen_cards_with_links_stay_small) {
+    std::vector<core::Card> cards;
+    for (int i = 0; i < 16; ++i) {
+        cards.push_back(card("GPU-0f4f2c9e-3f2b-41a1-9c5d-2f6f3a1b7c88", i));
+        cards.back().uuid += std::to_string(i);
+    }
+    const std::size_t before = encode_cards(cards).size();
+    for (auto& a : cards) {
+        for (auto& b : cards) core::set_link(a, b, core::make_link(core::PciePath::kNumaNode, 6));
+    }
+    EXPECT_EQ(encode_cards(cards).size() - before, 240 + std::string(R"(,"links":"")").size());
 }
 
 TEST(CardsAnnotation, round_trip) {
@@ -79,6 +111,13 @@ TEST(CardsAnnotation, wrong_input_is_named) {
         {R"({"version":1,"cards":[{"uuid":"GPU-1","index":0,"healthy":"no"}]})", "healthy"},
         {R"({"version":1,"cards":[{"uuid":"G","index":0},{"uuid":"G","index":1}]})", "twice"},
         {R"({"version":1,"cards":[{"uuid":"G","index":0},{"uuid":"H","index":0}]})", "twice"},
+        {R"({"version":1,"cards":[{"uuid":"G","index":0},{"uuid":"H","index":1}],"links":"0"})",
+         "links"},
+        {R"({"version":1,"cards":[{"uuid":"G","index":0},{"uuid":"H","index":1}],"links":"0G"})",
+         "links"},
+        {R"({"version":1,"cards":[{"uuid":"G","index":0},{"uuid":"H","index":1}],"links":7})",
+         "links"},
+        {R"({"version":1,"cards":[],"links":"00"})", "links"},
         {std::string(300 << 10, ' '), "200 KiB"},
     };
     for (const auto& [text, word] : wrong) {

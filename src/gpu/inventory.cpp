@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "gpu/card_links.h"
 #include "gpu/mig_caps.h"
 #include "gpu/nvml.h"
 
@@ -80,6 +81,7 @@ class Round {
     void keep_details(CardInfo& info) const;
     void remember_absent();
     int free_index(int wanted) const;
+    void look_at_links();
     const CardInfo* known_card(std::string_view uuid) const;
 
     const Nvml& nvml_;
@@ -109,6 +111,7 @@ void Round::keep_details(CardInfo& info) const {
     keep(info.card.model, before->card.model, none);
     keep(info.card.memory_mib, before->card.memory_mib, 0);
     keep(info.card.numa, before->card.numa, -1);
+    if (info.card.index == before->card.index) info.card.links = before->card.links;
     keep(info.minor, before->minor, -1);
     keep(info.pci_bus_id, before->pci_bus_id, none);
     keep(info.brand, before->brand, none);
@@ -295,6 +298,32 @@ void Round::remember_absent() {
     }
 }
 
+// They do not change while the cards are the same, and asking costs hundreds of calls: only when a
+// card is new, has moved, or did not answer before.
+void Round::look_at_links() {
+    std::vector<LinkedGpu> gpus;
+    bool same = true;
+    for (std::size_t i = 0; i < out_.cards.size(); ++i) {
+        CardInfo& info = out_.cards[i];
+        if (!info.parent_uuid.empty() || !info.seen || !out_.probes[i].ok) continue;
+        for (const PhysicalGpu& gpu : out_.gpus) {
+            if (gpu.uuid == info.card.uuid) gpus.push_back({gpu.handle, &info});
+        }
+        const CardInfo* before = known_card(info.card.uuid);
+        same = same && before != nullptr && before->card.index == info.card.index &&
+               !before->card.links.empty();
+    }
+    if (gpus.size() < 2) return;
+    if (!same) {
+        for (CardInfo& info : out_.cards) info.card.links.clear();
+        read_links(nvml_, gpus, known_);
+        return;
+    }
+    for (const LinkedGpu& gpu : gpus) {
+        gpu.card->card.links = known_card(gpu.card->card.uuid)->card.links;
+    }
+}
+
 Result<Enumeration> Round::run() {
     const auto count = nvml_.device_count();
     if (!count.ok()) {
@@ -308,6 +337,7 @@ Result<Enumeration> Round::run() {
     out_.driver_version = nvml_.driver_version().value;
     for (unsigned index = 0; index < count.value; ++index) EG_TRY_VOID(look_at(index));
     remember_absent();
+    look_at_links();
     for (const auto& [index, why] : silent_indexes_) {
         const bool explained = std::any_of(known_.begin(), known_.end(), [&, i = index](auto& k) {
             return !k.parent_uuid.empty() && k.card.index / 100 - 1 == i;

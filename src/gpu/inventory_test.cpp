@@ -1,5 +1,6 @@
 #include "gpu/inventory.h"
 
+#include "core/topology.h"
 #include "gpu/nvml.h"
 #include "testing/nvml/sim_fixture.h"
 
@@ -33,7 +34,7 @@ class InventoryTest : public testing::SimTest {
 };
 
 TEST_F(InventoryTest, all_profiles) {
-    for (const char* profile : {"t4", "a10", "a100-mig", "h100", "sixteen"}) {
+    for (const char* profile : {"t4", "a10", "a100-mig", "h100", "sixteen", "dgx1", "l40s"}) {
         auto& node = sim(profile);
         options_.sysfs_root = (folder_ / profile).string();
         options_.proc_root = (folder_ / profile / "proc").string();
@@ -46,6 +47,68 @@ TEST_F(InventoryTest, all_profiles) {
         EXPECT_EQ(seen.gpus.size(), node.gpu_uuids().size());
         nvml_.close();
     }
+}
+
+// Rows of "path/nvlinks" to the other cards.
+std::vector<std::string> link_texts(const core::Card& card) {
+    std::vector<std::string> out;
+    for (const core::Link link : card.links) {
+        out.push_back(
+            std::to_string(static_cast<int>(core::path_of(link))) + "/" +
+            std::to_string(core::nvlinks_of(link))
+        );
+    }
+    return out;
+}
+
+TEST_F(InventoryTest, links_of_a_cube_mesh) {
+    auto& node = sim("dgx1");
+    open();
+    const auto seen = look();
+    const std::vector<std::string> expected{"0/0", "5/1", "3/1", "3/2", "1/2", "1/0", "1/0", "1/0"};
+    EXPECT_EQ(link_texts(seen.cards[0].card), expected);
+    // A card whose links are down still has its place on PCIe.
+    ASSERT_TRUE(node.set_nvlink_down(node.gpu_uuids()[3], true).ok());
+    save();
+    EXPECT_EQ(look().cards[0].card.links[3], core::make_link(core::PciePath::kHostBridge, 0));
+    EXPECT_EQ(look(seen.cards).cards[0].card.links, seen.cards[0].card.links);  // not asked again
+}
+
+TEST_F(InventoryTest, links_of_drivers_that_tell_less) {
+    sim("h100").hide_symbol("nvmlDeviceGetNvLinkRemoteDeviceType");
+    save();
+    open();
+    EXPECT_EQ(cards(look()), sim_->expected_cards());  // a remote end that is no GPU is a switch
+    nvml_.close();
+    sim("dgx1").set_driver_450(true);
+    save();
+    open();
+    EXPECT_EQ(cards(look()), sim_->expected_cards());
+    sim_->hide_symbol("nvmlDeviceGetTopologyCommonAncestor");
+    sim_->hide_symbol("nvmlDeviceGetNvLinkRemotePciInfo_v2");
+    save();
+    EXPECT_EQ(link_texts(look().cards[0].card)[3], "0/2");
+    sim_->hide_symbol("nvmlDeviceGetNvLinkState");
+    save();
+    const auto nothing = look();
+    EXPECT_TRUE(nothing.cards[0].card.links.empty());
+    EXPECT_TRUE(nothing.cards[0].card.healthy);
+}
+
+TEST_F(InventoryTest, links_of_a_card_that_is_away) {
+    auto& node = sim("dgx1");
+    open();
+    const auto before = look();
+    ASSERT_TRUE(node.set_lost(node.gpu_uuids()[3], true).ok());
+    save();
+    const auto without = look(before.cards);
+    EXPECT_EQ(without.cards[0].card.links, before.cards[0].card.links);  // remembered
+    const auto fresh = look();  // an agent that starts now; the lost one has no UUID even
+    ASSERT_EQ(fresh.cards.size(), 7U);
+    EXPECT_EQ(fresh.cards[0].card.links[3], 0);
+    ASSERT_TRUE(node.set_lost(node.gpu_uuids()[3], false).ok());
+    save();
+    EXPECT_EQ(cards(look(fresh.cards)), node.expected_cards());
 }
 
 TEST_F(InventoryTest, details_of_a_t4) {

@@ -42,6 +42,10 @@ enum Function : int {
     kCudaVersion,
     kPersistence,
     kRetiredPages,
+    kAncestor,
+    kLinkState,
+    kLinkRemoteType,
+    kLinkRemotePci,
     kFunctionCount
 };
 
@@ -77,6 +81,10 @@ constexpr const char* kNames[kFunctionCount][3] = {
     {"nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion", nullptr},
     {"nvmlDeviceGetPersistenceMode", nullptr, nullptr},
     {"nvmlDeviceGetRetiredPagesPendingStatus", nullptr, nullptr},
+    {"nvmlDeviceGetTopologyCommonAncestor", nullptr, nullptr},
+    {"nvmlDeviceGetNvLinkState", nullptr, nullptr},
+    {"nvmlDeviceGetNvLinkRemoteDeviceType", nullptr, nullptr},
+    {"nvmlDeviceGetNvLinkRemotePciInfo_v2", "nvmlDeviceGetNvLinkRemotePciInfo", nullptr},
 };
 
 struct CodeName {
@@ -171,6 +179,16 @@ std::vector<std::string> library_candidates(std::string_view library, std::strin
     }
     return candidates;
 }
+
+namespace {
+
+std::string pci_text(const nvml::PciInfo& info) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%04x:%02x:%02x.0", info.domain, info.bus, info.device);
+    return text;
+}
+
+}  // namespace
 
 template <class... Args>
 Code Nvml::call(int function, Args... args) const {
@@ -295,9 +313,7 @@ Answer<unsigned> Nvml::minor_number(Device device) const {
 Answer<std::string> Nvml::pci_bus_id(Device device) const {
     nvml::PciInfo info{};
     const Code code = call(kPci, device, &info);
-    char text[32];
-    std::snprintf(text, sizeof text, "%04x:%02x:%02x.0", info.domain, info.bus, info.device);
-    return {code, text};
+    return {code, pci_text(info)};
 }
 
 Answer<nvml::Memory> Nvml::memory(Device device) const {
@@ -392,6 +408,30 @@ Answer<std::uint8_t> Nvml::fabric_state(Device device) const {
     nvml::FabricInfo info{};
     const Code code = call(kFabric, device, &info);
     return {code, info.state};
+}
+
+Answer<std::uint32_t> Nvml::common_ancestor(Device a, Device b) const {
+    std::uint32_t level = 0;
+    const Code code = call(kAncestor, a, b, &level);
+    return {code, level};
+}
+
+Answer<bool> Nvml::nvlink_active(Device device, unsigned link) const {
+    unsigned active = 0;
+    const Code code = call(kLinkState, device, link, &active);
+    return {code, active != 0};
+}
+
+Answer<std::uint32_t> Nvml::nvlink_remote_type(Device device, unsigned link) const {
+    std::uint32_t type = nvml::kRemoteUnknown;
+    const Code code = call(kLinkRemoteType, device, link, &type);
+    return {code, type};
+}
+
+Answer<std::string> Nvml::nvlink_remote_pci(Device device, unsigned link) const {
+    nvml::PciInfo info{};
+    const Code code = call(kLinkRemotePci, device, link, &info);
+    return {code, pci_text(info)};
 }
 
 Answer<nvml::EventSet> Nvml::create_event_set() const {

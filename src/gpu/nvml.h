@@ -81,6 +81,15 @@ class Nvml {
     Answer<bool> persistence(nvml::Device device) const;
     Answer<bool> retired_pages_pending(nvml::Device device) const;
 
+    // nvml::kTopology…
+    Answer<std::uint32_t> common_ancestor(nvml::Device a, nvml::Device b) const;
+    // NVLink number `link` of the device; INVALID_ARGUMENT or NOT_SUPPORTED beyond the last one.
+    Answer<bool> nvlink_active(nvml::Device device, unsigned link) const;
+    // nvml::kRemote…; a driver before 455 cannot tell.
+    Answer<std::uint32_t> nvlink_remote_type(nvml::Device device, unsigned link) const;
+    Answer<std::string> nvlink_remote_pci(nvml::Device device, unsigned link)
+        const;  // as pci_bus_id
+
     Answer<nvml::EventSet> create_event_set() const;
     void free_event_set(nvml::EventSet set) const;
     // Registers those of `types` that the device supports; NOT_SUPPORTED when that is none.
@@ -91,7 +100,7 @@ class Nvml {
     template <class... Args>
     nvml::Code call(int function, Args... args) const;
 
-    static constexpr int kFunctions = 32;
+    static constexpr int kFunctions = 40;
     static constexpr int kVersions = 3;
     Status load(const std::string& path);
     void resolve();

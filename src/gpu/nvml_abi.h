@@ -119,6 +119,19 @@ inline constexpr std::uint8_t kFabricNotStarted = 1;
 inline constexpr std::uint8_t kFabricInProgress = 2;
 inline constexpr std::uint8_t kFabricCompleted = 3;
 
+// nvmlGpuTopologyLevel_t: what traffic between two GPUs passes at the most
+inline constexpr std::uint32_t kTopologyBoard = 0;
+inline constexpr std::uint32_t kTopologySwitch = 10;
+inline constexpr std::uint32_t kTopologySwitches = 20;
+inline constexpr std::uint32_t kTopologyHostBridge = 30;
+inline constexpr std::uint32_t kTopologyNumaNode = 40;
+inline constexpr std::uint32_t kTopologySystem = 50;
+
+// nvmlIntNvLinkDeviceType_t
+inline constexpr std::uint32_t kRemoteGpu = 0;
+inline constexpr std::uint32_t kRemoteSwitch = 2;
+inline constexpr std::uint32_t kRemoteUnknown = 255;
+
 inline constexpr std::uint32_t kMigEnabled = 1;
 inline constexpr std::uint32_t kEccUncorrected = 1;  // nvmlMemoryErrorType_t
 inline constexpr std::uint32_t kEccVolatile = 0;     // nvmlEccCounterType_t

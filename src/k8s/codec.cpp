@@ -1,5 +1,7 @@
 #include "k8s/codec.h"
 
+#include "k8s/host_request.h"
+
 namespace egpu::k8s {
 
 namespace {
@@ -119,6 +121,7 @@ Result<Pod> pod_from_json(const json::value& object) {
             return read.error().wrap("pod " + pod.meta.key());
         }
     }
+    pod.host = host_request(object);
     return pod;
 }
 
@@ -131,6 +134,8 @@ Result<Node> node_from_json(const json::value& object) {
     node.percent_allocatable = node_quantity(object, "allocatable", core::kResourcePercent);
     node.whole_capacity = node_quantity(object, "capacity", core::kResourceWhole);
     node.whole_allocatable = node_quantity(object, "allocatable", core::kResourceWhole);
+    node.cpu_allocatable = node_quantity(object, "allocatable", "cpu");
+    node.memory_allocatable = node_quantity(object, "allocatable", "memory");
     node.unschedulable = json::get_bool(object, {"spec", "unschedulable"});
     if (const auto* conditions = json::get_array(object, {"status", "conditions"})) {
         for (const json::value& condition : *conditions) {

@@ -36,6 +36,7 @@ struct Pod {
                                    // for a static pod
     std::int64_t priority = 0;
     std::vector<core::ContainerSpec> containers = {};  // init containers and sidecars first
+    core::HostAmounts host = {};  // CPU and memory it asks for, see host_request.h
 
     // Succeeded or Failed: only then (or when gone) is its share released.
     bool terminal() const { return phase == "Succeeded" || phase == "Failed"; }
@@ -47,6 +48,8 @@ struct Node {
     std::string percent_allocatable = {};
     std::string whole_capacity = {};  // and of nvidia.com/gpu
     std::string whole_allocatable = {};
+    std::string cpu_allocatable = {};
+    std::string memory_allocatable = {};
     bool unschedulable = false;
     bool ready = false;  // condition Ready is True; shares are kept either way
 };

@@ -56,6 +56,28 @@ class Answers : public ::testing::Test {
     Handlers handlers;
 };
 
+TEST_F(Answers, CpuAndMemoryOfNodesAndPodsArriveInTheLedger) {
+    add_node(node_json("n", 100));  // 8 CPU, 32 GiB
+    const auto bound = [](const char* name, const char* cpu, const char* percent) {
+        json::object asks{{"cpu", cpu}, {"memory", "1Gi"}};
+        if (*percent != 0) asks["nano-gpu/gpu-percent"] = percent;
+        return json::value{
+            {"metadata", {{"name", name}, {"namespace", "default"}, {"uid", name}}},
+            {"spec",
+             {{"nodeName", "n"},
+              {"containers", json::array{{{"name", "main"}, {"resources", {{"limits", asks}}}}}}}},
+            {"status", {{"phase", "Running"}}}};
+    };
+    for (const auto& pod : {bound("web", "1500m", ""), bound("train", "2", "50")}) {
+        state.upsert_pod(read_facts(*k8s::pod_from_json(pod)), MonoClock::now());
+    }
+    EXPECT_EQ(state.host_free("n"), (core::HostAmounts{4500, 30 * 1024}));
+    state.remove_pod("web", MonoClock::now());
+    EXPECT_EQ(state.host_free("n"), (core::HostAmounts{6000, 31 * 1024}));
+    EXPECT_EQ(state.totals().pods, 1U);
+    EXPECT_FALSE(state.host_free("unknown"));
+}
+
 TEST_F(Answers, FilterWithNames) {
     const json::value answer =
         parse(handlers.filter(filter_body(share_pod("p", 800), {"t4", "h100", "nano", "cpu"})));

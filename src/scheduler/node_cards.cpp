@@ -17,6 +17,17 @@ std::int64_t units(const std::string& allocatable, const std::string& capacity, 
     return parsed ? std::clamp<std::int64_t>(*parsed, 0, most) : 0;
 }
 
+// kHostUnlimited for what is missing or makes no sense.
+core::HostAmounts host_of(const k8s::Node& node) {
+    constexpr std::int64_t kMiB = 1024 * 1024;
+    core::HostAmounts host{core::kHostUnlimited, core::kHostUnlimited};
+    const auto cpu = core::parse_milli(node.cpu_allocatable);
+    if (cpu && *cpu >= 0) host.cpu_milli = *cpu;
+    const auto memory = core::parse_quantity(node.memory_allocatable);
+    if (memory && *memory >= 0) host.memory_mib = *memory / kMiB;
+    return host;
+}
+
 }  // namespace
 
 NodeCards read_node_cards(const k8s::Node& node) {
@@ -24,6 +35,7 @@ NodeCards read_node_cards(const k8s::Node& node) {
     out.inventory.percent_units =
         units(node.percent_allocatable, node.percent_capacity, kMostCards * core::kCardUnits);
     out.inventory.whole_units = units(node.whole_allocatable, node.whole_capacity, kMostCards);
+    out.inventory.host = host_of(node);
     const auto annotation = node.meta.annotations.find(std::string(gpu::kAnnotationCards));
     if (annotation == node.meta.annotations.end()) return out;
     auto cards = gpu::decode_cards(annotation->second);

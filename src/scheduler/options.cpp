@@ -22,7 +22,7 @@ struct RawFlags {
     std::string kubeconfig, listen, policy = "binpack", priority, tls_cert, tls_key, tls_client_ca;
     std::string lease_duration = "2s", renew_deadline = "1500ms", retry_period = "400ms";
     std::string reservation_ttl = "30s", bind_timeout = "4s", max_body = "256Mi";
-    std::string max_connections = "256";
+    std::string max_connections = "256", count_cpu_memory = "true";
     flags::LogFlags log;
 };
 
@@ -50,6 +50,12 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
     app.add_option("--policy", raw.policy, "binpack, spread, random or random:SEED")
         ->default_str(raw.policy);
     app.add_option("--priority", raw.priority, "the same as --policy (nano-gpu-scheduler)");
+    app.add_option(
+           "--count-cpu-memory",
+           raw.count_cpu_memory,
+           "policies see the CPU and memory that pods leave on a node: true or false"
+    )
+        ->default_str(raw.count_cpu_memory);
     app.add_flag("--leader-elect", options.leader_elect, "bind only while holding the lease");
     app.add_option("--lease-name", options.lease_name, "name of the lease")
         ->default_str(options.lease_name);
@@ -146,6 +152,7 @@ Status apply_flags(const RawFlags& raw, const Environment& environment, Options&
         EG_TRY_VOID(check_policy("priority", raw.priority));
         options.policy = raw.priority;
     }
+    EG_TRY(options.count_host, flags::parse_bool("count-cpu-memory", raw.count_cpu_memory));
     EG_TRY_VOID(raw.log.apply(options.log_level, options.log_format));
     EG_TRY_VOID(apply_durations(raw, options));
     EG_TRY(options.max_body, flags::parse_size("max-body", raw.max_body));
@@ -202,6 +209,7 @@ std::string describe(const Options& options) {
                                     : text(options.kubeconfig)},
         {"listen", text(options.listen)},
         {"policy", text(options.policy)},
+        {"countCPUMemory", options.count_host ? "true" : "false"},
         {"leaderElect", options.leader_elect ? "true" : "false"},
         {"leaseName", text(options.lease_name)},
         {"leaseNamespace", text(options.lease_namespace)},

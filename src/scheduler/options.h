@@ -20,6 +20,7 @@ struct Options {
     std::string kubeconfig;  // "": $KUBECONFIG, in-cluster or ~/.kube/config
     std::string listen;      // "host:port"; ":port" is all interfaces
     std::string policy;      // "binpack", "spread", "random" or "random:SEED"
+    bool count_host = true;  // CPU and memory, for the policies
     bool leader_elect = false;
     std::string lease_name = "edge-gpu-scheduler";
     std::string lease_namespace = "kube-system";

@@ -26,6 +26,14 @@ TEST(Options, Defaults) {
     EXPECT_EQ(options.policy, "binpack");
     EXPECT_EQ(options.kubeconfig, "");
     EXPECT_FALSE(options.leader_elect);
+    EXPECT_TRUE(options.count_host);
+}
+
+TEST(Options, CountingCpuAndMemoryCanBeTurnedOff) {
+    const Options options = must_parse({"--count-cpu-memory=false"});
+    EXPECT_FALSE(options.count_host);
+    EXPECT_THAT(describe(options), HasSubstr("countCPUMemory: false"));
+    EXPECT_THAT(refusal({"--count-cpu-memory=maybe"}), HasSubstr("--count-cpu-memory"));
 }
 
 TEST(Options, NanoGpuDeploymentCommandLines) {

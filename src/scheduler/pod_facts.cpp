@@ -62,6 +62,7 @@ PodFacts read_facts(const k8s::Pod& pod) {
         auto plain = core::parse_request(pod.containers, {});
         facts.request = plain ? std::move(*plain) : request_by_quantity(pod);
     }
+    facts.request.host = pod.host;
     if (facts.node.empty() || facts.request.empty()) return facts;
     auto placement = k8s::from_annotations(pod.meta.annotations, facts.request);
     if (placement) {

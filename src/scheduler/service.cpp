@@ -25,6 +25,7 @@ constexpr Duration kEventGrace = Millis(500);
 StateOptions state_options(const Options& options) {
     StateOptions out;
     out.reservation_ttl = options.reservation_ttl;
+    out.ledger.count_host = options.count_host;
     const std::string_view policy = options.policy;
     const std::size_t colon = policy.find(':');
     out.ledger.policy = policy.substr(0, colon);

@@ -98,7 +98,8 @@ void State::forget(std::string_view uid, TimePoint now) {
 }
 
 void State::upsert_pod(PodFacts pod, TimePoint now) {
-    if (pod.uid.empty() || (!pod.terminal && !pod.asks_for_gpu())) return;
+    const bool counts = pod.asks_for_gpu() || !pod.node.empty();  // its CPU and memory do
+    if (pod.uid.empty() || (!pod.terminal && !counts)) return;
     static auto time = lock_time("pod");
     const Hold hold(mutex_, time);
     if (buried(pod.uid)) return;

@@ -69,8 +69,8 @@ class State {
     // --- the cluster's truth ---
     void upsert_node(std::string_view name, const core::NodeInventory& inventory);
     void remove_node(std::string_view name);
-    // Pods without a GPU are forgotten at once. An unassigned pod never undoes a binding: bindings
-    // are for good, so such news is old.
+    // Of pods without a GPU only their CPU and memory are kept, once they are bound. An unassigned
+    // pod never undoes a binding: bindings are for good, so such news is old.
     void upsert_pod(PodFacts pod, TimePoint now);
     void remove_pod(std::string_view uid, TimePoint now);
 
@@ -110,6 +110,8 @@ class State {
     std::vector<std::string> node_names() const;
     std::optional<core::NodeInfo> node(std::string_view name) const;
     std::optional<core::PodInfo> pod(std::string_view uid) const;
+    // CPU and memory left there; nullopt when the node is not known.
+    std::optional<core::HostAmounts> host_free(std::string_view node) const;
     std::vector<core::ReservationInfo> reservations() const;
     core::LedgerTotals totals() const;
     std::size_t pending_count() const;

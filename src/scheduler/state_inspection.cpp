@@ -19,6 +19,13 @@ std::optional<core::PodInfo> State::pod(std::string_view uid) const {
     return ledger_.pod(uid);
 }
 
+std::optional<core::HostAmounts> State::host_free(std::string_view node) const {
+    const std::lock_guard lock(mutex_);
+    const auto id = ledger_.find_node(node);
+    if (!id) return std::nullopt;
+    return ledger_.host_free(*id);
+}
+
 std::vector<core::ReservationInfo> State::reservations() const {
     const std::lock_guard lock(mutex_);
     return ledger_.reservations();

@@ -6,7 +6,10 @@
 
 #include "base/files.h"
 #include "flags/command_line.h"
+#include "k8s/cluster_snapshot.h"
+#include "simulate/from_snapshot.h"
 #include "simulate/options.h"
+#include "simulate/plot.h"
 #include "simulate/progress.h"
 #include "simulate/report.h"
 #include "simulate/runner.h"
@@ -22,11 +25,42 @@ int complain(const Error& error, int status) {
     return status;
 }
 
+void say(const std::vector<std::string>& notes) {
+    for (const std::string& note : notes) {
+        std::fprintf(stderr, "edge-gpu simulate: %s\n", note.c_str());
+    }
+}
+
+Result<k8s::ClusterSnapshot> snapshot_in(const std::string& file, const std::string& text) {
+    auto snapshot = k8s::decode_snapshot(text);
+    if (!snapshot) return snapshot.error().wrap(file);
+    return snapshot;
+}
+
+Result<Cluster> read_nodes(const std::string& file) {
+    EG_TRY(const std::string text, read_file(file, kMostBytes));
+    if (!looks_like_snapshot(text)) return parse_cluster(file, text);
+    EG_TRY(const k8s::ClusterSnapshot snapshot, snapshot_in(file, text));
+    std::vector<std::string> notes;
+    auto cluster = cluster_of(file, snapshot, notes);
+    say(notes);
+    return cluster;
+}
+
+Result<Workload> read_pods(const std::string& file, const Cluster& cluster) {
+    EG_TRY(const std::string text, read_file(file, kMostBytes));
+    if (!looks_like_snapshot(text)) return parse_workload(file, text, cluster);
+    EG_TRY(const k8s::ClusterSnapshot snapshot, snapshot_in(file, text));
+    std::vector<std::string> notes;
+    auto workload = workload_of(file, snapshot, cluster, notes);
+    say(notes);
+    return workload;
+}
+
 Result<std::vector<Workload>> read_workloads(const Options& options, const Cluster& cluster) {
     std::vector<Workload> out;
     for (const std::string& file : options.pods) {
-        EG_TRY(const std::string text, read_file(file, kMostBytes));
-        EG_TRY(Workload workload, parse_workload(file, text, cluster));
+        EG_TRY(Workload workload, read_pods(file, cluster));
         for (const Workload& other : out) {
             if (other.name != workload.name) continue;
             return Error{
@@ -48,13 +82,17 @@ Result<std::vector<Workload>> read_workloads(const Options& options, const Clust
 }
 
 Result<std::string> simulate(const Options& options) {
-    EG_TRY(const std::string nodes, read_file(options.nodes, kMostBytes));
-    EG_TRY(const Cluster cluster, parse_cluster(options.nodes, nodes));
+    EG_TRY(const Cluster cluster, read_nodes(options.nodes));
     EG_TRY(const auto workloads, read_workloads(options, cluster));
     ProgressBar bar;
     EG_TRY(const auto results, run_all(cluster, workloads, options, [&](double done) {
                bar.show(done);
            }));
+    if (!options.plot.empty()) {
+        for (const auto& [file, svg] : plots(options.plot, results, options)) {
+            EG_TRY_VOID(write_file_atomically(file, svg, 0644));
+        }
+    }
     switch (options.output) {
         case Output::kJson:
             return json_text(results, options);

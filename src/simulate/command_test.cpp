@@ -68,11 +68,11 @@ TEST(Options, ErrorsNameFlagAndFix) {
     EXPECT_THAT(refused({"--jobs", "-1"}), HasSubstr("--jobs"));
     EXPECT_EQ(
         parse_options({"--pods", "p"}).error().message,
-        "--nodes is missing: the CSV file of the nodes"
+        "--nodes is missing: the CSV file of the nodes, or a snapshot"
     );
     EXPECT_EQ(
         parse_options({"--nodes", "n"}).error().message,
-        "--pods is missing: the CSV file of the pods"
+        "--pods is missing: the CSV file of the pods, or a snapshot"
     );
     EXPECT_THAT(parse_options({"--help"})->help, HasSubstr("fill-gradient"));
 }

@@ -37,8 +37,12 @@ std::string footer() {
 }
 
 void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
-    app.add_option("--nodes", options.nodes, "CSV file of the nodes");
-    app.add_option("--pods", raw.pods, "CSV file of the pods, or several, with commas between");
+    app.add_option(
+        "--nodes", options.nodes, "CSV file of the nodes, or a snapshot (edge-gpu snapshot)"
+    );
+    app.add_option(
+        "--pods", raw.pods, "CSV file of the pods, or a snapshot; several with commas between"
+    );
     app.add_option("--policy", raw.policies, "policy, or several, with commas between")
         ->default_str(raw.policies);
     app.add_option("--seeds", raw.seeds, "for example 42..51 or 1,2,3; each is one run")
@@ -63,6 +67,9 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
         ->default_str(raw.copies);
     app.add_option("--jobs", raw.jobs, "runs at a time; 0: as many as there are CPUs")
         ->default_str(raw.jobs);
+    app.add_option(
+        "--plot", options.plot, "also draw the curves into this SVG file, one for each workload"
+    );
     app.add_option("--output,--o", raw.output, "table, json or csv")->default_str(raw.output);
 }
 
@@ -151,11 +158,13 @@ Result<Options> parse_options(const std::vector<std::string>& arguments) {
     EG_TRY(options.help, flags::parse(app, arguments));
     if (!options.help.empty()) return options;
     if (options.nodes.empty()) {
-        return Error{ErrorCode::kInvalid, "--nodes is missing: the CSV file of the nodes"};
+        return Error{
+            ErrorCode::kInvalid, "--nodes is missing: the CSV file of the nodes, or a snapshot"};
     }
     options.pods = flags::split_list(raw.pods);
     if (options.pods.empty()) {
-        return Error{ErrorCode::kInvalid, "--pods is missing: the CSV file of the pods"};
+        return Error{
+            ErrorCode::kInvalid, "--pods is missing: the CSV file of the pods, or a snapshot"};
     }
     EG_TRY_VOID(apply_policies(raw, options));
     EG_TRY(options.seeds, parse_seeds(raw.seeds));

@@ -22,6 +22,7 @@ struct Options {
     RunOptions run;
     int jobs = 0;  // 0: as many as there are CPUs
     Output output = Output::kTable;
+    std::string plot;  // file for an SVG, "" for none
 };
 
 Result<Options> parse_options(const std::vector<std::string>& arguments);

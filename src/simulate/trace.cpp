@@ -9,8 +9,6 @@
 namespace egpu::simulate {
 namespace {
 
-// The last number is kept for models that no node has.
-constexpr int kNoSuchModel = core::kMaxModels - 1;
 constexpr std::int64_t kMost = core::kUnlimited - 1;
 constexpr std::int64_t kMostSeconds = std::int64_t{1} << 40;
 
@@ -41,14 +39,6 @@ std::uint64_t allowed_models(std::string_view spec, const Cluster& cluster) {
         mask |= std::uint64_t{1} << id;
     }
     return mask;
-}
-
-std::string stem(const std::string& file) {
-    std::string name = file.substr(file.rfind('/') + 1);  // npos + 1 == 0
-    if (const std::size_t dot = name.rfind('.'); dot != std::string::npos && dot > 0) {
-        name.resize(dot);
-    }
-    return name;
 }
 
 Error names_twice(const CsvRecord& record, std::size_t column) {
@@ -96,6 +86,14 @@ Result<TracePod> parse_pod(
 }
 
 }  // namespace
+
+std::string workload_name(const std::string& file) {
+    std::string name = file.substr(file.rfind('/') + 1);  // npos + 1 == 0
+    if (const std::size_t dot = name.rfind('.'); dot != std::string::npos && dot > 0) {
+        name.resize(dot);
+    }
+    return name;
+}
 
 int Cluster::cards() const {
     int sum = 0;
@@ -152,7 +150,7 @@ Result<Workload> parse_workload(
     column.created = table.column("creation_time");
     column.deleted = table.column("deletion_time");
     Workload workload;
-    workload.name = stem(file);
+    workload.name = workload_name(file);
     std::set<std::string, std::less<>> names;
     bool any_cards = false;
     for (std::size_t i = 0; i < table.size(); ++i) {

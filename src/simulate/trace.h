@@ -18,6 +18,9 @@
 
 namespace egpu::simulate {
 
+// The last ModelId stands for models that no node has.
+inline constexpr int kNoSuchModel = core::kMaxModels - 1;
+
 struct TraceNode {
     std::string name;
     core::Room room;  // all of it free
@@ -41,6 +44,9 @@ struct Workload {
     std::vector<TracePod> pods;  // sorted by name
     std::size_t rounded = 0;     // shares that are no whole percent; taken as the next one
 };
+
+// The file's name without folder and suffix.
+std::string workload_name(const std::string& file);
 
 // `file` is what errors call it. A node has at most 16 cards; there are at most 62 models.
 Result<Cluster> parse_cluster(const std::string& file, std::string_view text);

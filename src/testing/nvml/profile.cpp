@@ -20,15 +20,33 @@ struct Hardware {
     int compute_minor;
     unsigned brand;  // NVML's nvmlBrandType_t
     bool mig_capable;
-    bool nvswitch;
+    bool fabric;  // NVML tells the state of the NVSwitches
+    int switch_links;
+    bool cube_mesh;
+    int gpus_per_switch;
 };
 
 constexpr std::array kHardware{
-    Hardware{"t4", "Tesla T4", 2, 15360, 40, 7, 5, 2, false, false},
-    Hardware{"a10", "NVIDIA A10", 4, 23028, 72, 8, 6, 14, false, false},
-    Hardware{"a100-mig", "NVIDIA A100-SXM4-40GB", 2, 40960, 108, 8, 0, 14, true, false},
-    Hardware{"h100", "NVIDIA H100 80GB HBM3", 8, 81559, 132, 9, 0, 14, true, true},
-    Hardware{"sixteen", "Tesla V100-SXM3-32GB", 16, 32768, 80, 7, 0, 2, false, false},
+    Hardware{"t4", "Tesla T4", 2, 15360, 40, 7, 5, 2, false, false, 0, false, 1},
+    Hardware{"a10", "NVIDIA A10", 4, 23028, 72, 8, 6, 14, false, false, 0, false, 1},
+    Hardware{
+        "a100-mig", "NVIDIA A100-SXM4-40GB", 2, 40960, 108, 8, 0, 14, true, false, 0, false, 1},
+    Hardware{"h100", "NVIDIA H100 80GB HBM3", 8, 81559, 132, 9, 0, 14, true, true, 18, false, 1},
+    Hardware{"sixteen", "Tesla V100-SXM3-32GB", 16, 32768, 80, 7, 0, 2, false, false, 6, false, 2},
+    Hardware{"dgx1", "Tesla V100-SXM2-16GB", 8, 16160, 80, 7, 0, 2, false, false, 0, true, 2},
+    Hardware{"l40s", "NVIDIA L40S", 8, 46068, 142, 8, 9, 14, false, false, 0, false, 4},
+};
+
+// Two quads; six NVLinks a GPU.
+constexpr int kCubeMesh[8][8] = {
+    {0, 1, 1, 2, 2, 0, 0, 0},
+    {1, 0, 2, 1, 0, 2, 0, 0},
+    {1, 2, 0, 2, 0, 0, 1, 0},
+    {2, 1, 2, 0, 0, 0, 0, 1},
+    {2, 0, 0, 0, 0, 1, 1, 2},
+    {0, 2, 0, 0, 1, 0, 2, 1},
+    {0, 0, 1, 0, 1, 2, 0, 2},
+    {0, 0, 0, 1, 2, 1, 2, 0},
 };
 
 struct MigProfile {
@@ -92,13 +110,17 @@ bool make_profile(std::string_view profile, std::string_view node, SimNode& out)
     out.compute_minor = hardware->compute_minor;
     out.brand = hardware->brand;
     out.mig_capable = hardware->mig_capable;
+    out.switch_links = hardware->switch_links;
+    out.cube_mesh = hardware->cube_mesh;
+    out.gpus_per_switch = hardware->gpus_per_switch;
+    out.gpus_per_socket = hardware->gpus > 2 ? hardware->gpus / 2 : 2;
     for (int i = 0; i < hardware->gpus; ++i) {
         SimGpu gpu;
         gpu.uuid = uuid_of("GPU-", out.profile + "/" + out.node + "/" + std::to_string(i));
         gpu.minor = i;
         gpu.pci_bus = 0x1b + 0x07 * i;
-        gpu.numa = hardware->gpus > 2 && i >= hardware->gpus / 2 ? 1 : 0;
-        gpu.fabric_state = hardware->nvswitch ? 3 : 0;
+        gpu.numa = i / out.gpus_per_socket;
+        gpu.fabric_state = hardware->fabric ? 3 : 0;
         out.gpus.push_back(std::move(gpu));
     }
     if (profile == "a100-mig") {
@@ -106,6 +128,20 @@ bool make_profile(std::string_view profile, std::string_view node, SimNode& out)
         set_instances(out, 1, std::vector<std::string>(7, "1g.5gb"));
     }
     return true;
+}
+
+unsigned topology_level(const SimNode& node, int a, int b) {
+    if (a / node.gpus_per_socket != b / node.gpus_per_socket) return 50;  // the whole system
+    if (a / node.gpus_per_switch == b / node.gpus_per_switch) return 10;  // one PCIe switch
+    return node.gpus_per_switch == 1 ? 40 : 30;  // host bridges of one NUMA node, or one of them
+}
+
+int nvlinks_between(const SimNode& node, int a, int b) {
+    return node.cube_mesh ? kCubeMesh[a][b] : 0;
+}
+
+int nvlinks_to_switches(const SimNode& node) {
+    return node.switch_links;
 }
 
 std::string profile_names() {
@@ -150,6 +186,7 @@ const std::vector<std::string>& symbols_after_450() {
         "nvmlDeviceGetRemappedRows",
         "nvmlDeviceGetAttributes_v2",
         "nvmlDeviceGetMemoryInfo_v2",
+        "nvmlDeviceGetNvLinkRemoteDeviceType",
     };
     return symbols;
 }

@@ -34,7 +34,8 @@ struct SimGpu {
     bool remap_failed = false;
     bool mig = false;
     unsigned recovery_action = 0;
-    unsigned fabric_state = 0;  // 0: no NVSwitch
+    unsigned fabric_state = 0;  // 0: no fabric manager that NVML tells of
+    bool nvlink_down = false;
     unsigned slow_ms = 0;
     std::uint64_t uncorrected_ecc = 0;
     std::vector<SimInstance> instances;
@@ -70,6 +71,10 @@ struct SimNode {
     unsigned brand = 0;
     bool mig_capable = false;
     bool ecc = true;
+    int switch_links = 0;      // NVLinks of each GPU to NVSwitches
+    bool cube_mesh = false;    // 8 GPUs with direct NVLinks, as in a DGX-1
+    int gpus_per_switch = 1;   // PCIe
+    int gpus_per_socket = 16;  // NUMA node
 
     std::vector<SimGpu> gpus;
     std::vector<SimEvent> events;  // the latest ones, by serial
@@ -78,6 +83,12 @@ struct SimNode {
 // False when there is no such profile.
 bool make_profile(std::string_view profile, std::string_view node, SimNode& out);
 std::string profile_names();  // "a10, a100-mig, …" for messages
+
+// What joins two GPUs of the profile, by position.
+unsigned topology_level(const SimNode& node, int a, int b);  // nvmlGpuTopologyLevel_t
+int nvlinks_between(const SimNode& node, int a, int b);      // direct ones
+int nvlinks_to_switches(const SimNode& node);                // of each GPU
+inline constexpr int kSwitchBus = 0x07;                      // where the simulated NVSwitches are
 
 // Replaces the instances of GPU `position`; false for an unknown MIG profile.
 bool set_instances(SimNode& node, int position, const std::vector<std::string>& profiles);

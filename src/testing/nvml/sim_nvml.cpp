@@ -70,6 +70,47 @@ Code pci_info(const char* symbol, Device device, egpu::nvml::PciInfo* out) {
     return Code::kSuccess;
 }
 
+// What NVLink number `link` of a GPU leads to: another GPU's position, or -1 for a switch.
+struct LinkEnd {
+    bool active = false;
+    int gpu = -1;
+};
+
+Code link_end(const char* symbol, Device device, unsigned link, LinkEnd& out) {
+    Target t;
+    if (const Code code = enter(symbol, device, t); code != Code::kSuccess) return code;
+    const SimNode& node = *t.node;
+    int total = nvlinks_to_switches(node);
+    bool found = static_cast<int>(link) < total;
+    for (int other = 0; other < static_cast<int>(node.gpus.size()); ++other) {
+        total += nvlinks_between(node, t.gpu_position, other);
+        if (found || static_cast<int>(link) >= total) continue;
+        out.gpu = other;
+        found = true;
+    }
+    if (total == 0) return Code::kNotSupported;
+    if (!found) return Code::kInvalidArgument;
+    const auto up = [&](int gpu) {
+        const SimGpu& end = node.gpus[static_cast<std::size_t>(gpu)];
+        return !end.nvlink_down && !end.lost && !end.fallen && !end.removed;
+    };
+    out.active = up(t.gpu_position) && (out.gpu < 0 || up(out.gpu));
+    return Code::kSuccess;
+}
+
+Code link_pci(const char* symbol, Device device, unsigned link, egpu::nvml::PciInfo* out) {
+    LinkEnd end;
+    if (const Code code = link_end(symbol, device, link, end); code != Code::kSuccess) return code;
+    if (out == nullptr) return Code::kInvalidArgument;
+    const auto node = current_node();
+    if (!node) return Code::kUnknown;
+    *out = {};
+    out->bus = static_cast<std::uint32_t>(
+        end.gpu < 0 ? kSwitchBus : node->gpus[static_cast<std::size_t>(end.gpu)].pci_bus
+    );
+    return Code::kSuccess;
+}
+
 Code event_wait(const char* symbol, EventSet set, egpu::nvml::EventData* data, unsigned ms) {
     std::shared_ptr<const SimNode> node;
     if (const Code code = enter(symbol, node); code != Code::kSuccess) return code;
@@ -275,6 +316,38 @@ EG_NVML nvmlDeviceGetGpuFabricInfo(Device device, egpu::nvml::FabricInfo* out) {
     egpu::nvml::FabricInfo info{};
     info.state = static_cast<std::uint8_t>(t.gpu->fabric_state);
     return put(Code::kSuccess, out, info);
+}
+
+EG_NVML nvmlDeviceGetTopologyCommonAncestor(Device a, Device b, std::uint32_t* level) {
+    Target first;
+    Target second;
+    if (const Code code = enter(__func__, a, first); code != Code::kSuccess) return code;
+    if (const Code code = enter(__func__, b, second); code != Code::kSuccess) return code;
+    if (first.instance != nullptr || second.instance != nullptr) return Code::kInvalidArgument;
+    return put(
+        Code::kSuccess, level, topology_level(*first.node, first.gpu_position, second.gpu_position)
+    );
+}
+
+EG_NVML nvmlDeviceGetNvLinkState(Device device, unsigned link, unsigned* active) {
+    LinkEnd end;
+    const Code code = link_end(__func__, device, link, end);
+    return put(code, active, end.active ? 1U : 0U);
+}
+
+EG_NVML nvmlDeviceGetNvLinkRemoteDeviceType(Device device, unsigned link, std::uint32_t* type) {
+    LinkEnd end;
+    const Code code = link_end(__func__, device, link, end);
+    return put(code, type, end.gpu < 0 ? egpu::nvml::kRemoteSwitch : egpu::nvml::kRemoteGpu);
+}
+
+EG_NVML nvmlDeviceGetNvLinkRemotePciInfo_v2(
+    Device device, unsigned link, egpu::nvml::PciInfo* out
+) {
+    return link_pci(__func__, device, link, out);
+}
+EG_NVML nvmlDeviceGetNvLinkRemotePciInfo(Device device, unsigned link, egpu::nvml::PciInfo* out) {
+    return link_pci(__func__, device, link, out);
 }
 
 EG_NVML nvmlEventSetCreate(EventSet* out) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/files.h"
+#include "core/topology.h"
 #include "gpu/inventory.h"
 #include "gpu/nvml_abi.h"
 
@@ -17,6 +18,16 @@ std::string pci_name(const SimGpu& gpu) {
     char name[32];
     std::snprintf(name, sizeof name, "0000:%02x:00.0", static_cast<unsigned>(gpu.pci_bus));
     return name;
+}
+
+core::Link expected_link(const SimNode& node, int a, int b) {
+    const unsigned level = topology_level(node, a, b);  // 10, 20, … 50
+    const auto path = static_cast<core::PciePath>(6 - level / 10);
+    const bool down = node.gpus[static_cast<std::size_t>(a)].nvlink_down ||
+                      node.gpus[static_cast<std::size_t>(b)].nvlink_down;
+    return core::make_link(
+        path, down ? 0 : nvlinks_between(node, a, b) + nvlinks_to_switches(node)
+    );
 }
 
 }  // namespace
@@ -37,8 +48,10 @@ Result<SimGpus> SimGpus::make(std::string_view profile, std::string_view node) {
 
 std::vector<core::Card> SimGpus::expected_cards(bool numa) const {
     std::vector<core::Card> cards;
+    std::vector<std::pair<int, int>> whole;  // position of the GPU, of its card
     int index = 0;
-    for (const auto& gpu : node_.gpus) {
+    for (int position = 0; position < static_cast<int>(node_.gpus.size()); ++position) {
+        const SimGpu& gpu = node_.gpus[static_cast<std::size_t>(position)];
         if (gpu.removed) continue;
         if (node_.count >= 0 && index >= node_.count) break;
         core::Card card;
@@ -48,6 +61,7 @@ std::vector<core::Card> SimGpus::expected_cards(bool numa) const {
             card.index = index;
             card.model = node_.model;
             card.memory_mib = static_cast<std::int64_t>(node_.memory_mib);
+            whole.emplace_back(position, static_cast<int>(cards.size()));
             cards.push_back(card);
         }
         for (int slot = 0; gpu.mig && slot < static_cast<int>(gpu.instances.size()); ++slot) {
@@ -59,6 +73,14 @@ std::vector<core::Card> SimGpus::expected_cards(bool numa) const {
             cards.push_back(card);
         }
         ++index;
+    }
+    for (const auto& [a, card_a] : whole) {
+        for (const auto& [b, card_b] : whole) {
+            if (a >= b) continue;
+            core::Card& first = cards[static_cast<std::size_t>(card_a)];
+            core::Card& second = cards[static_cast<std::size_t>(card_b)];
+            core::set_link(first, second, expected_link(node_, a, b));
+        }
     }
     std::sort(cards.begin(), cards.end(), [](auto& a, auto& b) { return a.index < b.index; });
     return cards;
@@ -86,6 +108,12 @@ Status SimGpus::set_lost(std::string_view gpu, bool lost) {
 Status SimGpus::set_fallen_off_bus(std::string_view gpu, bool fallen) {
     EG_TRY(SimGpu * found, find(gpu));
     found->fallen = fallen;
+    return {};
+}
+
+Status SimGpus::set_nvlink_down(std::string_view gpu, bool down) {
+    EG_TRY(SimGpu * found, find(gpu));
+    found->nvlink_down = down;
     return {};
 }
 

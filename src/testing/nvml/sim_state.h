@@ -24,7 +24,8 @@ inline constexpr const char* kSimNvmlEnv = "EDGE_GPU_SIM_NVML";
 class SimGpus {
   public:
     // Profiles: "t4" (2), "a10" (4), "a100-mig" (2 with 4 + 7 MIG instances), "h100" (8, NVSwitch),
-    // "sixteen" (16 x V100).
+    // "sixteen" (16 x V100, NVSwitch), "dgx1" (8 x V100, direct NVLinks), "l40s" (8 behind two PCIe
+    // switches).
     static Result<SimGpus> make(std::string_view profile, std::string_view node);
 
     // The cards a healthy enumeration reports: physical GPUs, or MIG instances where MIG is on;
@@ -53,6 +54,7 @@ class SimGpus {
         std::string_view gpu, unsigned state
     );  // 1 not started, 2 in progress, 3 completed
     Status set_slow(std::string_view gpu, unsigned milliseconds);  // each call that names this GPU
+    Status set_nvlink_down(std::string_view gpu, bool down);       // none of its links is active
     // MIG profiles such as "1g.5gb"; `on` with none: a GPU without usable cards. Sends
     // MigConfigChange.
     Status set_mig(std::string_view gpu, bool on, std::vector<std::string> profiles = {});

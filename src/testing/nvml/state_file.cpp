@@ -19,6 +19,7 @@ constexpr Flag kFlags[] = {
     {"failing", &SimGpu::failing},
     {"remap_failed", &SimGpu::remap_failed},
     {"mig", &SimGpu::mig},
+    {"nvlink_down", &SimGpu::nvlink_down},
 };
 struct Number {
     const char* name;
