@@ -4,6 +4,7 @@
 //     guard_bench            runs everything
 //     guard_bench --inside   is what it starts with and without the guard preloaded
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -46,20 +47,33 @@ F function(void* library, const char* name) {
     return reinterpret_cast<F>(dlsym(library, name));
 }
 
-// Median of 15 runs of `calls` rounds, in ns per round and thread.
+double cpu_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
+// Median of 15 runs of `calls` rounds, in ns of a thread's CPU time per round: what others do on
+// the machine meanwhile does not count, waiting for a cache line does.
 template <class Round>
 double measure(unsigned threads, int calls, Round round) {
     std::vector<double> runs;
     for (int run = 0; run < 15; ++run) {
         std::vector<std::thread> workers;
-        const auto begin = Clock::now();
+        std::vector<double> spent(threads);
+        std::atomic<unsigned> there{0};
         for (unsigned t = 0; t < threads; ++t) {
-            workers.emplace_back([&] {
+            workers.emplace_back([&, t] {
+                ++there;
+                while (there.load() < threads) {
+                }
+                const double begin = cpu_ns();
                 for (int i = 0; i < calls; ++i) round();
+                spent[t] = (cpu_ns() - begin) / calls;
             });
         }
         for (std::thread& worker : workers) worker.join();
-        runs.push_back(nanoseconds_since(begin) / calls);
+        for (const double each : spent) runs.push_back(each);
     }
     return median(runs);
 }

@@ -134,6 +134,7 @@ class CardController {
     static constexpr int kSlots = 128;
     static constexpr int kPending = 64;
     static constexpr int kOwners = 256;
+    static constexpr std::uint32_t kSharedStream = ~std::uint32_t{0};  // of several threads
 
     struct EventSlot {
         EventHandle event;
@@ -204,7 +205,8 @@ class CardController {
     std::atomic<std::uint32_t> captures_;
     std::atomic<std::uint32_t> lock_;
     std::atomic<std::uint64_t> outstanding_;
-    std::atomic<std::uint32_t> owners_[kOwners];  // last thread that launched on such a stream
+    std::atomic<std::uint32_t>
+        owners_[kOwners];  // last thread that launched on such a stream, or kSharedStream
     CostTable costs_;
     EventSlot slots_[kSlots];
     Segment pending_[kPending];  // oldest first
@@ -252,8 +254,11 @@ inline bool CardController::before_launch(ThreadState& thread, const Launch& lau
         return slow_before(thread, launch, key);
     }
     std::atomic<std::uint32_t>& owner = owner_of(launch.stream, thread.id);
-    if (owner.load(std::memory_order_relaxed) != thread.id) {
-        owner.store(thread.id, std::memory_order_relaxed);
+    if (const std::uint32_t seen = owner.load(std::memory_order_relaxed); seen != thread.id) {
+        // Written once until one of them grabs again: threads that take turns on a stream do not
+        // pass its line to and fro with every launch.
+        if (seen != kSharedStream)
+            owner.store(seen == 0 ? thread.id : kSharedStream, std::memory_order_relaxed);
         thread.broken = true;
         thread.many_streams = ThreadState::kManyStreams;
     }
