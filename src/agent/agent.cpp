@@ -8,6 +8,7 @@
 #include "agent/publisher.h"
 #include "agent/state_file.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "gpu/cards_annotation.h"
 #include "gpu/monitor.h"
 #include "http/server.h"
@@ -97,17 +98,45 @@ Result<gpu::MonitorOptions> monitor_options(
     return monitor;
 }
 
+// --isolation mig: what the card itself keeps apart.
+Status whole_only(const Record& record) {
+    if (record.whole() || record.resource != Resource::kPercent) return ok_status();
+    return Error{
+        ErrorCode::kInvalid,
+        "--isolation mig gives out whole MIG instances and cards only, nothing would keep this "
+        "container to a part of one: ask for a multiple of 100 nano-gpu/gpu-percent, or run the "
+        "agent with --isolation guard"};
+}
+
 }  // namespace
 
 // Before anything is allocated: an answer that lacks the guard's mounts would lack them for ever.
 Status Agent::start_guard(Parts& parts) {
-    if (parts.options.isolation == "none") return ok_status();
+    const std::string& isolation = parts.options.isolation;
+    static auto enforced = metrics::gauge(
+        "edge_gpu_agent_shares_enforced", "1 when containers are held to their shares of a card."
+    );
+    enforced.set(isolation == "none" ? 0 : 1);
+    if (isolation == "none") return ok_status();
+    if (isolation == "mig") {
+        parts.plugins->set_gate(whole_only);
+        return ok_status();
+    }
     GuardOptions guard;
     guard.folder = std::filesystem::absolute(parts.options.state_dir) / "guard";
     guard.library = parts.options.guard_library;
     parts.guard = std::make_unique<GuardKeeper>(std::move(guard), *parts.allocator, parts.pods);
     if (const Status installed = parts.guard->install(); !installed) {
-        return installed.error().wrap("--isolation guard");
+        if (isolation == "guard") return installed.error().wrap("--isolation guard");
+        parts.guard.reset();
+        enforced.set(0);
+        log::error(
+            "NOTHING HOLDS CONTAINERS TO THEIR SHARES on this node: --isolation auto found no "
+            "guard",
+            {{"error", installed.error().message},
+             {"fix", "install the library, or name it with --guard-library"}}
+        );
+        return ok_status();
     }
     parts.plugins->set_gate([&parts](const Record& record) { return parts.guard->ensure(record); });
     parts.guard->start();

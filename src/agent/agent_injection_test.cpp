@@ -53,6 +53,43 @@ class AgentInjection : public ::testing::TestWithParam<testing::Dialect> {
     bool can_ = true;
 };
 
+TEST_P(AgentInjection, IsolationByMigStartsWholeCardsOnly) {
+    rig.adjust = [](Options& options) { options.isolation = "mig"; };
+    ASSERT_TRUE(rig.up());
+    const RigPod share = rig.run("share", {{.name = "main", .percent = 25, .cards = {1}}});
+    const RigPod all = rig.run("all", {{.name = "main", .percent = 100, .cards = {2}}});
+    ASSERT_TRUE(share.admission.admitted) << share.admission.message;
+    EXPECT_TRUE(rig.running(all));
+    EXPECT_TRUE(rig.kubelet().wait_pod(
+        share.uid,
+        [](const testing::PodStatus& pod) {
+            return !pod.containers.empty() &&
+                   pod.containers[0].state == testing::ContainerState::kWaiting &&
+                   pod.containers[0].message.find("whole MIG instances") != std::string::npos;
+        },
+        Seconds(15)
+    )) << "nothing would keep it to a quarter";
+}
+
+TEST_P(AgentInjection, AutoIsolationTakesWhatIsThere) {
+    rig.adjust = [&](Options& options) {
+        options.isolation = "auto";
+        options.guard_library = rig.folder() / "missing.so";
+    };
+    ASSERT_TRUE(rig.up());
+    const RigPod share = rig.run("share", {{.name = "main", .percent = 25, .cards = {1}}});
+    ASSERT_TRUE(rig.running(share));
+    for (const kubelet::Mount& mount : given(share).mounts)
+        EXPECT_NE(mount.container_path, "/etc/ld.so.preload");
+    rig.stop_agent();
+    Options options = rig.options();
+    rig.adjust(options);
+    options.isolation = "guard";
+    const auto agent = Agent::start(options, rig.timing);
+    ASSERT_FALSE(agent) << "what was asked for cannot be had";
+    EXPECT_NE(agent.error().message.find("--isolation guard"), std::string::npos);
+}
+
 // The guard's files are mounted into containers with a share, and the quota is there when they
 // start.
 TEST_P(AgentInjection, SharesAreMountedTheirLimits) {

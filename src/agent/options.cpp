@@ -1,6 +1,7 @@
 #include "agent/options.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <string_view>
 
@@ -75,7 +76,7 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
     app.add_option(
            "--isolation",
            raw.isolation,
-           "what keeps a share of a card to its size: none, or guard (docs/guard.md)"
+           "what keeps a share of a card to its size: none, guard, mig, or auto (docs/guard.md)"
     )
         ->default_str(raw.isolation);
     app.add_option("--guard-library", raw.guard_library, "the guard that containers load")
@@ -183,8 +184,17 @@ Status apply_paths(const RawFlags& raw, Options& options) {
 }
 
 Status apply_isolation(const RawFlags& raw, Options& options) {
-    if (raw.isolation != "none" && raw.isolation != "guard") {
-        return bad_value("isolation", raw.isolation, "none or guard");
+    if (raw.isolation == "mps") {
+        return Error{
+            ErrorCode::kInvalid,
+            "--isolation: mps is not built: NVIDIA's MPS limits processes, not containers, and one "
+            "process's fault ends all others on its card; use guard, or mig on cards that have it "
+            "(docs/decisions/0010)"};
+    }
+    constexpr std::string_view kPossible[] = {"auto", "guard", "mig", "none"};
+    if (std::find(std::begin(kPossible), std::end(kPossible), raw.isolation) ==
+        std::end(kPossible)) {
+        return bad_value("isolation", raw.isolation, "auto, guard, mig or none");
     }
     options.isolation = raw.isolation;
     options.guard_library = raw.guard_library;

@@ -30,8 +30,8 @@ struct Options {
     int replicas = 1;
     bool one_replica_a_container = false;    // failRequestsGreaterThanOne
     bool distribute_replicas = true;         // sharedDevicesAllocationPolicy
-    std::string isolation = "none";          // --isolation: none, guard
-    std::filesystem::path guard_library;     // of guard
+    std::string isolation = "none";          // --isolation: auto, guard, mig, none
+    std::filesystem::path guard_library;     // of guard and auto
     std::string listen = "127.0.0.1:39998";  // "": no HTTP server
     std::string xid_policy = "edge";
     std::string disable_healthchecks;  // DP_DISABLE_HEALTHCHECKS

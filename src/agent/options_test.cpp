@@ -107,6 +107,8 @@ TEST(AgentOptions, WrongValuesAreOneSentence) {
     EXPECT_THAT(refused({"--kubelet-root=var"}), HasSubstr("an absolute path"));
     EXPECT_THAT(refused({"--log-level=loud"}), HasSubstr("debug, info, warn, error"));
     EXPECT_THAT(refused({"--xid-policy=none"}), HasSubstr("edge or nvidia"));
+    EXPECT_THAT(refused({"--isolation=vgpu"}), HasSubstr("auto, guard, mig or none"));
+    EXPECT_THAT(refused({"--isolation=mps"}), HasSubstr("limits processes, not containers"));
     EXPECT_THAT(refused({"--frobnicate"}), HasSubstr("unknown flag --frobnicate"));
     EXPECT_THAT(refused({"extra"}), HasSubstr("unexpected argument extra"));
     EXPECT_THAT(refused({}, {{"PASS_DEVICE_SPECS", "maybe"}}), HasSubstr("true or false"));

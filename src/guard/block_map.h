@@ -21,6 +21,8 @@ enum class BlockKind : std::uint8_t {
     exec,      // an executable graph: size = bytes its allocation nodes may take
 };
 
+inline constexpr std::uint8_t kNoShard = 0xff;
+
 struct Block {
     std::uint64_t key = 0;
     std::uint64_t size = 0;
@@ -29,6 +31,7 @@ struct Block {
     std::uint32_t mappings = 0;
     std::int16_t device = -1;  // index in the limits page; -1: not charged
     BlockKind kind = BlockKind::none;
+    std::uint8_t shard = kNoShard;  // of the process's stock that it is charged to, if any
 };
 static_assert(sizeof(Block) == 40);
 

@@ -18,7 +18,7 @@ void context_is_gone(CUcontext context) {
         return (block.kind == BlockKind::plain || block.kind == BlockKind::array) &&
                block.owner == *static_cast<std::uint64_t*>(wanted);
     };
-    const auto gone = [](const Block& block, void*) { guard.refund(block.device, block.size); };
+    const auto gone = [](const Block& block, void*) { guard.refund(block); };
     guard.addresses.take_if(is_in, gone, &key);
     guard.objects.take_if(is_in, gone, &key);
     compute_context_gone(context);

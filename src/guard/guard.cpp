@@ -10,7 +10,7 @@
 #include "guard/driver.h"
 #include "guard/limits.h"
 #include "guard/log_line.h"
-#include "guard/memory_account.h"
+#include "guard/memory_stock.h"
 #include "guard/memory_vmm.h"
 #include "guard/page_files.h"
 #include "guard/pools.h"
@@ -123,7 +123,7 @@ Stage Guard::set_up() {
     // What a dead holder left in this slot is zeroed; other dead processes' shares are found along
     // the way.
     for (unsigned i = 0; i < kMaxDevices; ++i) {
-        if (ordinal_of(static_cast<int>(i)) >= 0) audit(*ledger_, i, holder_is_gone);
+        if (ordinal_of(static_cast<int>(i)) >= 0) audit(*ledger_, i, marked_holder_is_gone);
     }
     set_up_compute();
     return Stage::active;
@@ -210,7 +210,11 @@ void Guard::tighten_compute(int index, ComputePolicy& policy) const {
 bool Guard::reserve(int index, std::uint64_t bytes, bool managed) {
     if (index < 0) return bytes == 0;
     const auto device = static_cast<unsigned>(index);
-    if (try_reserve(*ledger_, slot_, device, bytes, limit(index, managed))) return true;
+    const std::uint64_t now = limit(index, managed);
+    if (try_reserve(*ledger_, slot_, device, bytes, now) ||
+        reserve_with_spare(*ledger_, slot_, device, bytes, now)) {
+        return true;
+    }
     release_idle_pools(index);
     return egpu::guard::reserve(
         *ledger_, slot_, device, bytes, limit(index, managed), holder_is_gone
@@ -221,13 +225,41 @@ void Guard::refund(int index, std::uint64_t bytes) {
     if (index >= 0) egpu::guard::refund(*ledger_, slot_, static_cast<unsigned>(index), bytes);
 }
 
+bool Guard::reserve_stocked(int index, std::uint64_t bytes, bool managed, std::uint8_t& shard) {
+    if (index < 0) return bytes == 0;
+    const auto device = static_cast<unsigned>(index);
+    shard = static_cast<std::uint8_t>(thread_state().id % kShards);
+    // The total is read, not written: threads and processes that only cycle through their stocks do
+    // not disturb each other.
+    if (used_bytes(*ledger_, device) <= limit(index, managed) &&
+        take_spare(*ledger_, slot_, shard, device, bytes)) {
+        return true;
+    }
+    if (!reserve(index, bytes, managed)) return false;
+    move_to_stock(*ledger_, slot_, shard, device, bytes);
+    return true;
+}
+
+void Guard::refund(const Block& block) {
+    if (block.device < 0) return;
+    const auto device = static_cast<unsigned>(block.device);
+    if (block.shard >= kShards) {
+        refund(block.device, block.size);
+    } else if (!keep_spare(*ledger_, slot_, block.shard, device, block.size)) {
+        refund_stocked(*ledger_, slot_, block.shard, device, block.size);
+    }
+}
+
 void Guard::add_unconditionally(int index, std::uint64_t bytes) {
     if (index >= 0)
         egpu::guard::add_unconditionally(*ledger_, slot_, static_cast<unsigned>(index), bytes);
 }
 
 std::uint64_t Guard::used(int index) const {
-    return index < 0 ? 0 : used_bytes(*ledger_, static_cast<unsigned>(index));
+    if (index < 0) return 0;
+    const std::uint64_t spare = spare_bytes(*ledger_, static_cast<unsigned>(index));
+    const std::uint64_t all = used_bytes(*ledger_, static_cast<unsigned>(index));
+    return all > spare ? all - spare : 0;
 }
 
 void Guard::count_unknown_free() {

@@ -62,7 +62,12 @@ class Guard {
     // once, and the question asked again. False: CUDA_ERROR_OUT_OF_MEMORY.
     bool reserve(int index, std::uint64_t bytes, bool managed = false);
     void refund(int index, std::uint64_t bytes);
+    // The same for memory that programs allocate and free all the time: what is freed is kept in
+    // the process's stock for the next allocation. `shard` is to be remembered with the block.
+    bool reserve_stocked(int index, std::uint64_t bytes, bool managed, std::uint8_t& shard);
+    void refund(const Block& block);
     void add_unconditionally(int index, std::uint64_t bytes);
+    // By all processes of the container, without what is spare in their stocks.
     std::uint64_t used(int index) const;
 
     void count_unknown_free();

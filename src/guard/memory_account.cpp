@@ -1,14 +1,12 @@
 #include "guard/memory_account.h"
 
+#include "guard/memory_stock.h"
+
 namespace egpu::guard {
 namespace {
 
 constexpr int kAuditTries = 8;
 constexpr int kRefusalTries = 3;
-
-constexpr std::uint64_t next_word(std::uint64_t word, std::uint64_t units) {
-    return (((word >> kUnitBits) + 1) << kUnitBits) | (units & kUnitMask);
-}
 
 void raise(Word64& peak, std::uint64_t units) {
     std::uint64_t seen = peak.load(std::memory_order_relaxed);
@@ -83,7 +81,10 @@ bool reserve(
     for (int i = 0; i < kRefusalTries && to_units(bytes) <= limit_bytes / kUnitBytes; ++i) {
         const std::uint64_t before = ledger.totals[device].word.load(std::memory_order_acquire);
         const bool exact = audit(ledger, device, is_dead);
-        if (try_reserve(ledger, slot, device, bytes, limit_bytes)) return true;
+        if (try_reserve(ledger, slot, device, bytes, limit_bytes) ||
+            reserve_with_spare(ledger, slot, device, bytes, limit_bytes)) {
+            return true;
+        }
         const std::uint64_t after = ledger.totals[device].word.load(std::memory_order_acquire);
         if (exact && (before & kUnitMask) == (after & kUnitMask)) break;
     }
@@ -108,11 +109,8 @@ void add_unconditionally(Ledger& ledger, unsigned slot, unsigned device, std::ui
     raise(totals.peak_units, sum);
 }
 
-void refund(Ledger& ledger, unsigned slot, unsigned device, std::uint64_t bytes) {
-    const std::uint64_t units = to_units(bytes);
-    if (units == 0) return;
+void lower_total(Ledger& ledger, unsigned slot, unsigned device, std::uint64_t units) {
     DeviceTotals& totals = ledger.totals[device];
-    Word64& inconsistencies = ledger.slots[slot].stats.inconsistencies;
     std::uint64_t seen = totals.word.load(std::memory_order_acquire);
     std::uint64_t now = 0;
     do {
@@ -120,8 +118,23 @@ void refund(Ledger& ledger, unsigned slot, unsigned device, std::uint64_t bytes)
     } while (!totals.word.compare_exchange_weak(
         seen, next_word(seen, now >= units ? now - units : 0), std::memory_order_seq_cst
     ));
-    if (now < units) inconsistencies.fetch_add(1, std::memory_order_relaxed);
-    subtract_saturating(ledger.slots[slot].used[device], units * kUnitBytes, inconsistencies);
+    if (now < units)
+        ledger.slots[slot].stats.inconsistencies.fetch_add(1, std::memory_order_relaxed);
+}
+
+void release_used(Ledger& ledger, unsigned slot, unsigned device, std::uint64_t units) {
+    subtract_saturating(
+        ledger.slots[slot].used[device],
+        units * kUnitBytes,
+        ledger.slots[slot].stats.inconsistencies
+    );
+}
+
+void refund(Ledger& ledger, unsigned slot, unsigned device, std::uint64_t bytes) {
+    const std::uint64_t units = to_units(bytes);
+    if (units == 0) return;
+    lower_total(ledger, slot, device, units);
+    release_used(ledger, slot, device, units);
 }
 
 bool audit(Ledger& ledger, unsigned device, SlotIsDead is_dead) {
@@ -129,12 +142,16 @@ bool audit(Ledger& ledger, unsigned device, SlotIsDead is_dead) {
     for (int i = 0; i < kAuditTries; ++i) {
         std::uint64_t seen = totals.word.load(std::memory_order_seq_cst);
         std::uint64_t units = 0;
-        for (ProcessSlot& slot : ledger.slots) {
+        const unsigned slots = slots_so_far(ledger);
+        for (unsigned s = 0; s < slots; ++s) {
+            ProcessSlot& slot = ledger.slots[s];
             const std::uint32_t live = slot.live.load(std::memory_order_acquire);
-            const std::uint64_t used = slot.used[device].load(std::memory_order_seq_cst);
-            if (live == 0 || used == 0) continue;
+            if (live == 0) continue;
+            const std::uint64_t used = to_units(slot.used[device].load(std::memory_order_seq_cst)) +
+                                       stocked_units(ledger.stocks[s], device);
+            if (used == 0) continue;
             if (is_dead != nullptr ? is_dead(slot) : holds_nothing(live)) continue;
-            units += to_units(used);
+            units += used;
         }
         // The ledger is not trusted to be sane: a sum beyond the field is "everything is taken".
         if (units > kUnitMask) units = kUnitMask;

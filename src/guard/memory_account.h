@@ -22,7 +22,19 @@ constexpr std::uint64_t to_units(std::uint64_t bytes) {
 // something only. nullptr: the robust word alone decides.
 using SlotIsDead = bool (*)(ProcessSlot&);
 
-// Bytes that all processes hold of `device` now, by the total.
+// A word of DeviceTotals after an update of `word` that leaves `units`.
+constexpr std::uint64_t next_word(std::uint64_t word, std::uint64_t units) {
+    return (((word >> kUnitBits) + 1) << kUnitBits) | (units & kUnitMask);
+}
+
+// How many slots may be in use: those from there on never were. Bounded, whatever the ledger says.
+inline unsigned slots_so_far(const Ledger& ledger) {
+    const std::uint32_t count = ledger.slots_so_far.load(std::memory_order_acquire);
+    return count < kSlots ? count : kSlots;
+}
+
+// Bytes that all processes hold of `device` now, by the total; the spare of their stocks
+// (memory_stock.h) is in it.
 std::uint64_t used_bytes(const Ledger& ledger, unsigned device);
 
 // Adds `bytes` (rounded up to 512) for `slot` when the sum stays within `limit_bytes`. False, with
@@ -46,6 +58,10 @@ bool reserve(
 // Takes back `bytes` that were reserved for `slot`. Saturates at 0 and counts an inconsistency when
 // the books held less.
 void refund(Ledger& ledger, unsigned slot, unsigned device, std::uint64_t bytes);
+
+// The two halves of refund(): from the total, then from the slot's used[].
+void lower_total(Ledger& ledger, unsigned slot, unsigned device, std::uint64_t units);
+void release_used(Ledger& ledger, unsigned slot, unsigned device, std::uint64_t units);
 
 // Adds without asking: memory that the driver has taken already (a pool that grew more than
 // foreseen).

@@ -13,21 +13,54 @@ void free_at(CUdeviceptr address) {
     if (real != nullptr) real(address);
 }
 
-// Reserves, calls, and remembers. `call` allocates and leaves the address in `address`; `actual` is
-// what it took, known only after the call (pitch).
+// Remembers what was reserved and allocated; undoes both when there is no memory for that.
+CUresult remember(Block block, CUdeviceptr address, const Place& place) {
+    block.key = address;
+    block.owner = reinterpret_cast<std::uint64_t>(place.context);
+    block.device = static_cast<std::int16_t>(place.index);
+    block.kind = BlockKind::plain;
+    Block replaced;
+    if (!guard.addresses.insert(block, replaced)) {
+        free_at(address);
+        guard.refund(block);
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    settle_replaced(replaced);
+    return CUDA_SUCCESS;
+}
+
+// Reserves, calls, and remembers. `call` allocates and leaves the address in `address`.
 template <class Call>
-CUresult allocate(
-    std::uint64_t bytes, bool managed, CUdeviceptr& address, std::uint64_t& actual, Call call
+CUresult allocate(std::uint64_t bytes, bool managed, CUdeviceptr& address, Call call) {
+    const Place place = current_place();
+    if (!place.known || bytes == 0) return call();
+    Block block;
+    block.size = bytes;
+    block.device = static_cast<std::int16_t>(place.index);
+    if (!guard.reserve_stocked(place.index, bytes, managed, block.shard))
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    const CUresult result = call();
+    if (result != CUDA_SUCCESS) {
+        guard.refund(block);
+        return result;
+    }
+    return remember(block, address, place);
+}
+
+// As allocate(); how much it took is known only after the call, in `actual`.
+template <class Call>
+CUresult allocate_pitched(
+    std::uint64_t bytes, CUdeviceptr& address, std::uint64_t& actual, Call call
 ) {
     const Place place = current_place();
     if (!place.known || bytes == 0) return call();
-    if (!guard.reserve(place.index, bytes, managed)) return CUDA_ERROR_OUT_OF_MEMORY;
+    if (!guard.reserve(place.index, bytes)) return CUDA_ERROR_OUT_OF_MEMORY;
     const CUresult result = call();
     if (result != CUDA_SUCCESS) {
         guard.refund(place.index, bytes);
         return result;
     }
-    if (actual > bytes && !guard.reserve(place.index, actual - bytes, managed)) {
+    if (actual > bytes && !guard.reserve(place.index, actual - bytes)) {
         free_at(address);
         guard.refund(place.index, bytes);
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -40,19 +73,8 @@ CUresult allocate(
         actual = bytes;
     }
     Block block;
-    block.key = address;
     block.size = actual;
-    block.owner = reinterpret_cast<std::uint64_t>(place.context);
-    block.device = static_cast<std::int16_t>(place.index);
-    block.kind = BlockKind::plain;
-    Block replaced;
-    if (!guard.addresses.insert(block, replaced)) {
-        free_at(address);
-        guard.refund(place.index, actual);
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    settle_replaced(replaced);
-    return result;
+    return remember(block, address, place);
 }
 
 // Takes the entry out before the driver frees: another thread may be given the address at once.
@@ -81,7 +103,7 @@ CUresult release(CUdeviceptr address, Call call) {
     if (block.kind == BlockKind::pooled) {
         pool_block_freed(block, /*done=*/true);
     } else {
-        guard.refund(block.device, block.size);
+        guard.refund(block);
     }
     return result;
 }
@@ -102,8 +124,7 @@ using namespace egpu::cuda;
 EGPU_EXPORT CUresult cuMemAlloc_v2(CUdeviceptr* address, std::size_t bytes) {
     EGPU_UNLESS_ACTIVE(EGPU_REAL(cuMemAlloc_v2)(address, bytes));
     if (address == nullptr) return EGPU_REAL(cuMemAlloc_v2)(address, bytes);
-    std::uint64_t actual = 0;
-    return allocate(bytes, false, *address, actual, [&] {
+    return allocate(bytes, false, *address, [&] {
         return EGPU_REAL(cuMemAlloc_v2)(address, bytes);
     });
 }
@@ -112,8 +133,7 @@ EGPU_EXPORT CUresult cuMemAlloc(CUdeviceptr_v1* address, unsigned bytes) {
     EGPU_UNLESS_ACTIVE(EGPU_REAL(cuMemAlloc)(address, bytes));
     if (address == nullptr) return EGPU_REAL(cuMemAlloc)(address, bytes);
     CUdeviceptr wide = 0;
-    std::uint64_t actual = 0;
-    return allocate(bytes, false, wide, actual, [&] {
+    return allocate(bytes, false, wide, [&] {
         const CUresult result = EGPU_REAL(cuMemAlloc)(address, bytes);
         wide = *address;
         return result;
@@ -123,8 +143,7 @@ EGPU_EXPORT CUresult cuMemAlloc(CUdeviceptr_v1* address, unsigned bytes) {
 EGPU_EXPORT CUresult cuMemAllocManaged(CUdeviceptr* address, std::size_t bytes, unsigned flags) {
     EGPU_UNLESS_ACTIVE(EGPU_REAL(cuMemAllocManaged)(address, bytes, flags));
     if (address == nullptr) return EGPU_REAL(cuMemAllocManaged)(address, bytes, flags);
-    std::uint64_t actual = 0;
-    return allocate(bytes, true, *address, actual, [&] {
+    return allocate(bytes, true, *address, [&] {
         return EGPU_REAL(cuMemAllocManaged)(address, bytes, flags);
     });
 }
@@ -148,7 +167,7 @@ EGPU_EXPORT CUresult cuMemAllocPitch_v2(
         return real();
     }
     std::uint64_t actual = 0;
-    return allocate(bytes, false, *address, actual, [&] {
+    return allocate_pitched(bytes, *address, actual, [&] {
         const CUresult result = real();
         if (result == CUDA_SUCCESS) actual = *pitch * height;
         return result;
@@ -167,7 +186,7 @@ EGPU_EXPORT CUresult cuMemAllocPitch(
         (std::uint64_t{width} + kPitchGuess - 1) / kPitchGuess * kPitchGuess * height;
     CUdeviceptr wide = 0;
     std::uint64_t actual = 0;
-    return allocate(bytes, false, wide, actual, [&] {
+    return allocate_pitched(bytes, wide, actual, [&] {
         const CUresult result = real();
         if (result == CUDA_SUCCESS) actual = std::uint64_t{*pitch} * height;
         wide = *address;

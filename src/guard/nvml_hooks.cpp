@@ -7,7 +7,7 @@
 #include "guard/guard.h"
 #include "guard/hook_table.h"
 #include "guard/limits.h"
-#include "guard/memory_account.h"
+#include "guard/memory_stock.h"
 #include "guard/nvml_abi.h"
 #include "guard/pages_view.h"
 #include "guard/process_slot.h"
@@ -54,8 +54,12 @@ struct Seen {
 
 Seen as_seen(const Card& card, unsigned long long total, unsigned long long free) {
     const std::uint64_t quota = card.limits.mem_hard;
-    std::uint64_t taken =
-        card.pages.ledger != nullptr ? used_bytes(*card.pages.ledger, card.index) : 0;
+    std::uint64_t taken = 0;
+    if (card.pages.ledger != nullptr) {
+        const std::uint64_t spare = spare_bytes(*card.pages.ledger, card.index);
+        taken = used_bytes(*card.pages.ledger, card.index);
+        taken = taken > spare ? taken - spare : 0;
+    }
     if ((card.limits.flags & kChargeOverhead) != 0) taken += card.limits.overhead_bytes;
     const std::uint64_t left = quota > taken ? quota - taken : 0;
     return Seen{quota < total ? quota : total, left < free ? left : free};

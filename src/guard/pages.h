@@ -175,18 +175,41 @@ static_assert(sizeof(ProcessSlot) == 1536);
 static_assert(offsetof(ProcessSlot, robust) == 32 && offsetof(ProcessSlot, used) == 64);
 static_assert(offsetof(ProcessSlot, stats) == 192 && offsetof(ProcessSlot, compute) == 320);
 
+// A process's stock of device memory: freed by it, but still reserved for it, so that its next
+// allocation of that size touches no line that other processes or threads write. Whoever is about
+// to be refused takes it (memory_account.h), so nobody is refused for it. Threads use different
+// shards; a shard's words are
+//   reserved units << kSpareBits | units of those that are spare
+// and what is reserved here counts beside used[] of the slot with the same index.
+inline constexpr unsigned kShards = 4;
+inline constexpr unsigned kSpareBits = 28;
+inline constexpr std::uint64_t kSpareMask = (std::uint64_t{1} << kSpareBits) - 1;
+inline constexpr std::uint64_t kSpareUnits = (std::uint64_t{16} << 20U) / kUnitBytes;  // at most
+
+struct alignas(128) ProcessStock {
+    struct alignas(128) Shard {
+        Word64 word[kMaxDevices];
+    };
+    Shard shards[kShards];
+};
+static_assert(sizeof(ProcessStock) == 512);
+
 struct alignas(4096) Ledger {
     Word64 magic;             // kLedgerMagic; 0: new, the first process writes it
     std::uint32_t abi_major;  // kAbiMajor (0 in a new file)
     std::uint32_t struct_size;
-    Word64 spilled;  // processes that shared kSpillSlot
-    std::uint8_t reserved[232];
+    Word64 spilled;       // processes that shared kSpillSlot
+    Word32 slots_so_far;  // slots from this one on were never claimed
+    std::uint8_t reserved[228];
     DeviceTotals totals[kMaxDevices];
     ComputeBucket compute[kMaxDevices];
     std::uint8_t reserved_to_page[1792];
     ProcessSlot slots[kSlots];
+    ProcessStock stocks[kSlots];  // stocks[i] belongs to slots[i]
 };
 static_assert(offsetof(Ledger, totals) == 256 && offsetof(Ledger, compute) == 1280);
-static_assert(offsetof(Ledger, slots) == 4096 && sizeof(Ledger) == 4096 + kSlots * 1536);
+static_assert(offsetof(Ledger, slots) == 4096);
+static_assert(offsetof(Ledger, stocks) == 4096 + kSlots * 1536);
+static_assert(sizeof(Ledger) == 4096 + kSlots * (1536 + 512));
 
 }  // namespace egpu::guard

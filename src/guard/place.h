@@ -47,7 +47,7 @@ inline Capture capture_of(cuda::CUstream stream, Null null) {
 // A block that the driver gave out again under the same key was gone without our seeing it.
 inline void settle_replaced(const Block& replaced) {
     if (replaced.kind == BlockKind::plain || replaced.kind == BlockKind::array) {
-        guard.refund(replaced.device, replaced.size);
+        guard.refund(replaced);
     }
 }
 

@@ -349,7 +349,7 @@ CUresult free_async(CUdeviceptr address, CUstream stream, Null null) {
         // Rare: memory that was not allocated on a stream. It is the card's until the stream gets
         // there.
         synchronise(stream, null);
-        guard.refund(block.device, block.size);
+        guard.refund(block);
         return result;
     }
     if (pools[block.owner].destroyed) synchronise(stream, null);

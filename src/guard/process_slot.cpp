@@ -28,22 +28,20 @@ constexpr long kFutexOffset =
     static_cast<long>(offsetof(ProcessSlot, live)) -
     static_cast<long>(offsetof(ProcessSlot, robust) + offsetof(RobustList, node_next));
 
-struct Handshake {
+// What the helper thread is given. Lives as long as the process: mapped, never freed.
+struct Task {
     Ledger* ledger = nullptr;
-    // 0: the thread has not begun; 1: it claimed `slot`; 2: no slot was free; 3: the waiting side
-    // gave up.
-    std::atomic<std::uint32_t> state{0};
     unsigned slot = kSpillSlot;
+    std::uint32_t word = 0;  // by which the slot is held until the thread has it
+    std::atomic<std::uint32_t> never{0};
     RobustList
         list{};  // covers the moment between the claim and the move of the list into the slot
 };
 
-// Lives as long as the process: the helper thread reads it. One per claim, mapped, never freed.
-Handshake* new_handshake() {
-    void* memory = mmap(
-        nullptr, sizeof(Handshake), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0
-    );
-    return memory == MAP_FAILED ? nullptr : new (memory) Handshake;
+Task* new_task() {
+    void* memory =
+        mmap(nullptr, sizeof(Task), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? nullptr : new (memory) Task;
 }
 
 std::size_t read_file(const char* path, char* buffer, std::size_t size) {
@@ -92,13 +90,29 @@ std::uint64_t own_pid_namespace() {
 
 // The caller owns the slot already. Everything a dead holder left is zeroed before the new holder's
 // name is set: until then its bytes still count, which is too much and never too little.
-void settle(ProcessSlot& slot, std::uint32_t word) {
+void settle(Ledger& ledger, unsigned index) {
+    ProcessSlot& slot = ledger.slots[index];
+    if (slot.claims++ == 0) return;  // a new file is all zero, and its pages are not there yet
+    for (ProcessStock::Shard& shard : ledger.stocks[index].shards) {
+        for (Word64& stocked : shard.word) {
+            if (stocked.load(std::memory_order_relaxed) != 0)
+                stocked.store(0, std::memory_order_seq_cst);
+        }
+    }
     for (Word64& used : slot.used) used.store(0, std::memory_order_seq_cst);
     std::memset(static_cast<void*>(&slot.stats), 0, sizeof slot.stats + sizeof slot.compute);
     slot.died_ns.store(0, std::memory_order_relaxed);
-    ++slot.claims;
-    slot.start_time.store(own_start_time(), std::memory_order_relaxed);
-    slot.pid_namespace.store(own_pid_namespace(), std::memory_order_relaxed);
+}
+
+// Who this process is, for others to compare with /proc.
+struct Name {
+    std::uint64_t start_time = own_start_time();
+    std::uint64_t pid_namespace = own_pid_namespace();
+};
+
+void name_holder(ProcessSlot& slot, std::uint32_t word, const Name& name) {
+    slot.start_time.store(name.start_time, std::memory_order_relaxed);
+    slot.pid_namespace.store(name.pid_namespace, std::memory_order_relaxed);
     const auto pid = static_cast<std::uint32_t>(getpid());
     slot.holder.store(std::uint64_t{word} << 32U | pid, std::memory_order_release);
 }
@@ -125,7 +139,13 @@ Process look_at(std::uint64_t pid, std::uint64_t start, std::uint64_t there) {
     return (state == 'Z' || state == 'X') && threads < 2 ? Process::gone : Process::there;
 }
 
-bool claim_as(Ledger& ledger, std::uint32_t word, RobustList* list, unsigned& claimed) {
+void reach(Word32& highest, std::uint32_t count) {
+    std::uint32_t seen = highest.load(std::memory_order_relaxed);
+    while (seen < count && !highest.compare_exchange_weak(seen, count, std::memory_order_acq_rel)) {
+    }
+}
+
+bool claim_as(Ledger& ledger, std::uint32_t word, unsigned& claimed) {
     // By the robust words first: they cost nothing. /proc is asked only when all slots look taken.
     for (const bool ask_proc : {false, true}) {
         for (unsigned i = 0; i < kSpillSlot; ++i) {
@@ -136,46 +156,38 @@ bool claim_as(Ledger& ledger, std::uint32_t word, RobustList* list, unsigned& cl
             } else if (live != 0) {
                 continue;
             }
-            if (list != nullptr) list->pending = &slot.robust.node_next;
-            std::atomic_signal_fence(std::memory_order_seq_cst);
+            // Before anything can be reserved there: whoever adds up must not stop before it.
+            reach(ledger.slots_so_far, i + 1);
             if (slot.live.compare_exchange_strong(live, word, std::memory_order_acq_rel)) {
                 claimed = i;
                 return true;
             }
         }
     }
-    if (list != nullptr) list->pending = nullptr;
     return false;
 }
 
+// Takes the slot over from the process's pid: from then on the kernel marks it.
 void* hold(void* argument) {
-    auto& hand = *static_cast<Handshake*>(argument);
-    // An empty list that points to itself; a slot under claim is named as pending, so that the
-    // kernel marks it even when the process dies in the middle.
-    hand.list = RobustList{&hand.list.head_next, kFutexOffset, nullptr, nullptr};
-    syscall(SYS_set_robust_list, &hand.list, 3 * sizeof(void*));
-    const auto tid = static_cast<std::uint32_t>(syscall(SYS_gettid));
-    std::uint32_t result = 2;
-    if (claim_as(*hand.ledger, tid & kTidMask, &hand.list, hand.slot)) {
-        ProcessSlot& slot = hand.ledger->slots[hand.slot];
-        // The list moves into the shared page: private memory may be gone before the kernel looks
-        // (OOM reaper).
+    auto& task = *static_cast<Task*>(argument);
+    ProcessSlot& slot = task.ledger->slots[task.slot];
+    // The slot is named as pending, so that the kernel marks it even when the process dies between
+    // the exchange and the move of the list into the shared page. There it moves because private
+    // memory may be gone before the kernel looks (OOM reaper).
+    task.list = RobustList{&task.list.head_next, kFutexOffset, &slot.robust.node_next, nullptr};
+    syscall(SYS_set_robust_list, &task.list, 3 * sizeof(void*));
+    const std::uint32_t tid = static_cast<std::uint32_t>(syscall(SYS_gettid)) & kTidMask;
+    std::uint32_t by_pid = task.word;
+    if (slot.live.compare_exchange_strong(by_pid, tid, std::memory_order_acq_rel)) {
         slot.robust =
             RobustList{&slot.robust.node_next, kFutexOffset, nullptr, &slot.robust.head_next};
         std::atomic_signal_fence(std::memory_order_seq_cst);
         syscall(SYS_set_robust_list, &slot.robust, 3 * sizeof(void*));
-        settle(slot, tid & kTidMask);
-        result = 1;
+        // The texts stay; from here on they are those of this word.
+        const std::uint64_t pid = slot.holder.load(std::memory_order_relaxed) & 0xffffffffU;
+        slot.holder.store(std::uint64_t{tid} << 32U | pid, std::memory_order_release);
     }
-    std::uint32_t expected = 0;
-    if (!hand.state.compare_exchange_strong(expected, result, std::memory_order_acq_rel)) {
-        // The waiting side gave up meanwhile: the slot is given back.
-        if (result == 1) hand.ledger->slots[hand.slot].live.store(0, std::memory_order_release);
-        return nullptr;
-    }
-    syscall(SYS_futex, &hand.state, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
-    if (result != 1) return nullptr;
-    for (;;) syscall(SYS_futex, &hand.state, FUTEX_WAIT_PRIVATE, 1, nullptr, nullptr, 0);
+    for (;;) syscall(SYS_futex, &task.never, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
 }
 
 template <class F>
@@ -196,7 +208,7 @@ CreateThread thread_maker() {
 // The thread functions moved from libpthread to libc in glibc 2.34 and got a new version there;
 // found at run time they work on both sides, and programs without threads need no libpthread for
 // the guard's sake.
-bool start_thread(Handshake& hand) {
+bool start_thread(Task& task) {
     const CreateThread create = thread_maker();
     const auto attr_init = libc_as<int (*)(pthread_attr_t*)>("pthread_attr_init");
     const auto set_stack =
@@ -215,7 +227,7 @@ bool start_thread(Handshake& hand) {
     std::uint64_t before = 0;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
     pthread_t thread{};
-    const int error = create(&thread, &attributes, hold, &hand);
+    const int error = create(&thread, &attributes, hold, &task);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
     attr_destroy(&attributes);
     return error == 0;
@@ -226,25 +238,6 @@ std::uint64_t monotonic_ns() {
     clock_gettime(CLOCK_MONOTONIC, &now);
     return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U +
            static_cast<std::uint64_t>(now.tv_nsec);
-}
-
-// The helper thread's result; 0 when it did not come within a second.
-std::uint32_t wait_for(Handshake& hand) {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const std::int64_t deadline = now.tv_sec * 1000 + now.tv_nsec / 1000000 + 1000;
-    for (;;) {
-        const std::uint32_t state = hand.state.load(std::memory_order_acquire);
-        if (state != 0) return state;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        const std::int64_t left = deadline - (now.tv_sec * 1000 + now.tv_nsec / 1000000);
-        if (left <= 0) break;
-        const timespec wait{left / 1000, (left % 1000) * 1000000};
-        syscall(SYS_futex, &hand.state, FUTEX_WAIT_PRIVATE, 0, &wait, nullptr, 0);
-    }
-    std::uint32_t expected = 0;
-    return hand.state.compare_exchange_strong(expected, 3, std::memory_order_acq_rel) ? 0
-                                                                                      : expected;
 }
 
 }  // namespace
@@ -295,30 +288,31 @@ bool holder_is_gone(ProcessSlot& slot) {
     return true;
 }
 
+bool marked_holder_is_gone(ProcessSlot& slot) {
+    return holds_nothing(slot.live.load(std::memory_order_acquire)) && holder_is_gone(slot);
+}
+
 SlotClaim claim_slot(Ledger& ledger) {
     SlotClaim claim;
-    Handshake* hand = new_handshake();
-    if (hand != nullptr) {
-        hand->ledger = &ledger;
-        if (start_thread(*hand)) {
-            const std::uint32_t result = wait_for(*hand);
-            if (result == 1) {
-                claim.slot = hand->slot;
-                claim.by_thread = true;
-                return claim;
-            }
-        }
-    }
+    const Name name;  // asked for first: the slot is without a name for a moment only
     const std::uint32_t word =
         kHeldByPid | (static_cast<std::uint32_t>(getpid()) & (kHeldByPid - 1));
-    if (claim_as(ledger, word, nullptr, claim.slot)) {
-        settle(ledger.slots[claim.slot], word);
+    if (!claim_as(ledger, word, claim.slot)) {
+        reach(ledger.slots_so_far, kSlots);
+        ledger.slots[kSpillSlot].live.store(kHeldByPid, std::memory_order_release);
+        ledger.spilled.fetch_add(1, std::memory_order_relaxed);
+        claim.slot = kSpillSlot;
+        claim.spilled = true;
         return claim;
     }
-    ledger.slots[kSpillSlot].live.store(kHeldByPid, std::memory_order_release);
-    ledger.spilled.fetch_add(1, std::memory_order_relaxed);
-    claim.slot = kSpillSlot;
-    claim.spilled = true;
+    settle(ledger, claim.slot);
+    name_holder(ledger.slots[claim.slot], word, name);
+    if (Task* task = new_task(); task != nullptr) {
+        task->ledger = &ledger;
+        task->slot = claim.slot;
+        task->word = word;
+        claim.by_thread = start_thread(*task);
+    }
     return claim;
 }
 

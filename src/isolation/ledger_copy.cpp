@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "guard/memory_stock.h"
 
 namespace egpu::isolation {
 namespace {
@@ -96,6 +97,8 @@ Result<LedgerCopy> read_ledger(const std::filesystem::path& path) {
     for (unsigned i = 0; i < guard::kMaxDevices; ++i) {
         const guard::DeviceTotals& totals = ledger->totals[i];
         copy.cards[i].used_bytes = (totals.word.load() & guard::kUnitMask) * guard::kUnitBytes;
+        copy.cards[i].used_bytes -=
+            std::min(copy.cards[i].used_bytes, guard::spare_bytes(*ledger, i));
         copy.cards[i].peak_bytes =
             std::min(totals.peak_units.load(), guard::kUnitMask) * guard::kUnitBytes;
         copy.cards[i].refused = totals.refused.load();

@@ -163,7 +163,7 @@ bool CardController::slow_before(ThreadState& thread, const Launch& launch, std:
 
     std::uint64_t now = platform_->now_ns(platform_->self);
     publish(thread, now);
-    end_segment(thread, launch, policy, now, false);
+    end_segment(thread, launch, policy, now, 0);
     // Where several streams run beside each other, a span says something only about a kernel that
     // runs alone: from time to time the queue runs dry for one.
     const bool drain = thread.many_streams != 0 &&
@@ -223,6 +223,7 @@ void CardController::after_launch(ThreadState& thread, const Launch& launch, boo
         return;
     }
     if (!close) return;
+    const std::uint64_t now = platform_->now_ns(platform_->self);
     if (thread.exclusive) {
         // The next launch takes the slow path and waits there until this one is measured.
         thread.stashed_ns = thread.credit_ns;
@@ -230,12 +231,11 @@ void CardController::after_launch(ThreadState& thread, const Launch& launch, boo
     }
     ComputePolicy policy;
     platform_->load_policy(platform_->self, &policy);
-    const std::uint64_t now = platform_->now_ns(platform_->self);
     if (owner_of(launch.stream, thread.id).load(std::memory_order_relaxed) != thread.id) {
         thread.broken = true;
     }
     publish(thread, now);
-    end_segment(thread, launch, policy, now, true);
+    end_segment(thread, launch, policy, now, now);
 }
 
 bool CardController::measuring(std::uint64_t key) {

@@ -69,7 +69,7 @@ struct ThreadState {
     std::int64_t stashed_ns;     // credit put aside so that the next launch takes the slow path
     void* stream;                // of the open segment
     std::uint64_t segment_ns;    // charged in the open segment
-    std::uint64_t opened_ns;     // when the segment's start event was recorded
+    std::uint64_t opened_ns;     // when the segment's start event had been recorded
     std::uint64_t wanted_ns;     // cost of the last launch
     std::uint32_t launches;      // in the open segment
     std::uint32_t id;
@@ -134,6 +134,7 @@ class CardController {
     static constexpr int kSlots = 128;
     static constexpr int kPending = 64;
     static constexpr int kOwners = 256;
+    static constexpr std::uint32_t kSharedStream = ~std::uint32_t{0};  // of several threads
 
     struct EventSlot {
         EventHandle event;
@@ -156,7 +157,8 @@ class CardController {
         std::uint32_t launches;
         std::uint32_t part_ppm;  // spatial: part of the SMs the kernels can use
         std::uint64_t charged_ns;
-        std::uint64_t issue_ns;  // host time between the two records
+        std::uint64_t issue_ns;  // host time from the first record to the second
+        std::uint64_t gap_ns;    // of it, until the first launch had been made
         void* stream;
         struct {
             std::uint32_t slot;
@@ -170,12 +172,13 @@ class CardController {
     void count_launch(ThreadState& thread, std::uint32_t slot, std::uint64_t cost);
     // Both take the lock.
     void begin_segment(ThreadState& thread, const Launch& launch, std::uint64_t now_ns);
+    // `launched_ns`: when the only launch of a bracketed segment had been made; 0: not bracketed.
     void end_segment(
         ThreadState& thread,
         const Launch& launch,
         const ComputePolicy& policy,
         std::uint64_t now_ns,
-        bool bracketed
+        std::uint64_t launched_ns
     );
     void drop_segment(ThreadState& thread);
     // Waits until the launch may go; leaves the policy of that moment in `policy`.
@@ -204,7 +207,8 @@ class CardController {
     std::atomic<std::uint32_t> captures_;
     std::atomic<std::uint32_t> lock_;
     std::atomic<std::uint64_t> outstanding_;
-    std::atomic<std::uint32_t> owners_[kOwners];  // last thread that launched on such a stream
+    std::atomic<std::uint32_t>
+        owners_[kOwners];  // last thread that launched on such a stream, or kSharedStream
     CostTable costs_;
     EventSlot slots_[kSlots];
     Segment pending_[kPending];  // oldest first
@@ -252,8 +256,11 @@ inline bool CardController::before_launch(ThreadState& thread, const Launch& lau
         return slow_before(thread, launch, key);
     }
     std::atomic<std::uint32_t>& owner = owner_of(launch.stream, thread.id);
-    if (owner.load(std::memory_order_relaxed) != thread.id) {
-        owner.store(thread.id, std::memory_order_relaxed);
+    if (const std::uint32_t seen = owner.load(std::memory_order_relaxed); seen != thread.id) {
+        // Written once until one of them grabs again: threads that take turns on a stream do not
+        // pass its line to and fro with every launch.
+        if (seen != kSharedStream)
+            owner.store(seen == 0 ? thread.id : kSharedStream, std::memory_order_relaxed);
         thread.broken = true;
         thread.many_streams = ThreadState::kManyStreams;
     }

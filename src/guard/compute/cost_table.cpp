@@ -25,7 +25,9 @@ std::uint64_t towards(std::uint64_t before, std::uint64_t now, unsigned samples,
 
 // The span met no neighbour: a kernel varies with its data, a neighbour's slice is more than that.
 bool clean(std::uint64_t each, std::uint64_t lowest, std::uint64_t launches) {
-    return each <= 2 * lowest && (each - lowest) * launches <= kNoSliceNs;
+    // The mean of several varies less.
+    const std::uint64_t room = launches < 4 ? lowest : launches < 16 ? lowest / 2 : lowest / 4;
+    return each <= lowest + room && (each - lowest) * launches <= kNoSliceNs;
 }
 
 }  // namespace

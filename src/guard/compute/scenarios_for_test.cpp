@@ -62,6 +62,7 @@ std::function<void(App&)> body_of(const Workload& workload, std::uint64_t seed) 
 Outcome run(const Scenario& scenario, std::uint64_t seed) {
     VirtualCard card(scenario.card);
     card.use_agent(scenario.agent);
+    card.set_host(scenario.host);
     std::vector<Container*> containers;
     for (const Tenant& tenant : scenario.tenants) {
         Container& container = card.add_container(policy_of(tenant.share, tenant.mode));

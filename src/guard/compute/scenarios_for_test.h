@@ -34,6 +34,7 @@ struct Scenario {
     testing::SmConfig card{};
     bool nvml = true;
     bool agent = true;
+    HostCosts host{};
 };
 
 struct Outcome {

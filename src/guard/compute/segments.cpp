@@ -6,7 +6,9 @@ namespace egpu::guard {
 
 namespace {
 
-constexpr std::uint64_t kSpanOverIssue = 16;  // gaps inside a segment stay below 6 % of it
+// A card that took so many times longer than the host was still at work on earlier launches when
+// the last one came: no gaps but the first.
+constexpr std::uint64_t kSpanOverIssue = 3;
 constexpr std::uint64_t kQuickIssueNs = 50'000;
 constexpr std::uint32_t kPatience = 8;
 constexpr std::uint64_t kLostStartNs = 5'000'000'000;  // its thread is gone or idle
@@ -81,6 +83,8 @@ void CardController::begin_segment(
         release_slot(slot);
         return;
     }
+    // A record takes microseconds of the host, and the card meets it at the end of them.
+    thread.opened_ns = platform_->now_ns(platform_->self);
     slots_[slot].open = true;
     thread.start_event = static_cast<std::int16_t>(slot + 1);
     thread.start_generation = slots_[slot].generation;
@@ -91,7 +95,7 @@ void CardController::end_segment(
     const Launch& launch,
     const ComputePolicy& policy,
     std::uint64_t now_ns,
-    bool bracketed
+    std::uint64_t launched_ns
 ) {
     if (thread.launches == 0) {
         drop_segment(thread);
@@ -101,7 +105,7 @@ void CardController::end_segment(
     segment.start = segment.end = -1;
     segment.broken = thread.broken;
     segment.guessed = thread.first;
-    segment.bracketed = bracketed;
+    segment.bracketed = launched_ns != 0;
     segment.exclusive = thread.exclusive;
     segment.crowded = thread.many_streams != 0;
     segment.launches = thread.launches;
@@ -133,6 +137,8 @@ void CardController::end_segment(
                 )) {
                 // Read after the record: an interruption in the middle counts as well.
                 segment.issue_ns = platform_->now_ns(platform_->self) - thread.opened_ns;
+                segment.gap_ns = segment.bracketed ? launched_ns - thread.opened_ns
+                                                   : segment.issue_ns / segment.launches;
                 pending_[pending_count_++] = segment;
                 outstanding_.fetch_add(segment.charged_ns, std::memory_order_relaxed);
                 thread.start_event = 0;
@@ -188,11 +194,12 @@ void CardController::finish(
         return;
     if (measured < 0 || measured > kSaneNs) return;
     auto span = static_cast<std::uint64_t>(measured);
-    if (!segment.busy && segment.issue_ns * kSpanOverIssue > span) {
-        // An idle card met the start before the kernel was there, about as long as it took to
-        // issue.
-        if (segment.bracketed && segment.issue_ns <= kQuickIssueNs) {
-            const std::uint64_t gap = segment.issue_ns < span ? segment.issue_ns : span;
+    if (!segment.busy) {
+        // An idle card met the start before the first kernel was there.
+        const bool telling = segment.bracketed ? segment.issue_ns <= kQuickIssueNs
+                                               : segment.issue_ns * kSpanOverIssue <= span;
+        if (telling) {
+            const std::uint64_t gap = segment.gap_ns < span ? segment.gap_ns : span;
             span = span - gap > span / 4 ? span - gap : span / 4;
             if (span == 0) span = 1;
         } else {

@@ -104,6 +104,55 @@ TEST(SharesElsewhere, AreKeptWhenSlicesAreVeryShort) {
     }
 }
 
+// As on a real card: it idles until each call of the host has got to it, an event takes it most of
+// a microsecond and tells half microseconds.
+Scenario as_on_a_card(std::vector<Tenant> tenants, std::uint64_t record_ns) {
+    Scenario scenario{.name = "short kernels", .tenants = std::move(tenants), .seconds = 4};
+    scenario.card.record_ns = 800;
+    scenario.card.event_step_ns = 500;
+    scenario.host = {.exact = true, .record_ns = record_ns, .query_ns = record_ns / 3};
+    scenario.agent = false;
+    for (Tenant& tenant : scenario.tenants) tenant.work.launch_ns = 2 * record_ns;
+    return scenario;
+}
+
+TEST(SharesOfShortKernels, AreKeptAlone) {
+    for (const std::uint64_t us : {5U, 20U, 100U, 1'000U}) {
+        for (const double share : {0.2, 0.7}) {
+            for (const std::uint64_t record_ns : {1'800U, 3'000U}) {
+                if (us * 1000 < 2 * record_ns) continue;  // the host does not keep the card busy
+                const Scenario scenario =
+                    as_on_a_card({{.share = share, .work = queued(us * 1000)}}, record_ns);
+                EXPECT_NEAR(run(scenario, 1).achieved[0], share, 0.02)
+                    << us << " us, a record " << record_ns << " ns";
+            }
+        }
+    }
+}
+
+TEST(SharesOfShortKernels, AreKeptBesideANeighbour) {
+    struct Case {
+        std::uint64_t us;
+        std::uint64_t slice_ns;
+        bool agent;
+    };
+    for (const Case& one :
+         {Case{20, 2'000'000, false},
+          Case{100, 2'000'000, false},
+          Case{20, 100'000, true},
+          Case{100, 100'000, true}}) {
+        const Workload work = queued(one.us * 1000);
+        Scenario scenario =
+            as_on_a_card({{.share = 0.3, .work = work}, {.share = 0.7, .work = work}}, 2'000);
+        scenario.seconds = 8;
+        scenario.agent = one.agent;
+        scenario.card.slice_ns = one.slice_ns;
+        const Outcome outcome = run(scenario, 1);
+        EXPECT_NEAR(outcome.achieved[0], 0.3, 0.03) << one.us << " us, " << one.slice_ns;
+        EXPECT_NEAR(outcome.achieved[1], 0.7, 0.03) << one.us << " us, " << one.slice_ns;
+    }
+}
+
 // Under MPS kernels of several processes run beside each other; a share is one of the SMs' time.
 TEST(SharesElsewhere, AreKeptWhenKernelsRunBesideEachOther) {
     // 132 of the 1,056 blocks that the card runs at once, and a card full.

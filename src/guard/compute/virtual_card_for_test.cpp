@@ -79,6 +79,7 @@ Platform VirtualCard::platform_of(Process& process) {
                     std::abort();  // would become part of the graph
                 ++owner.records;
                 App& app = *owner.card->running_;
+                app.compute(owner.card->host_.record_ns);
                 while (owner.card->model_->submit_record(
                            owner.card->now_, stream_of(stream), event_of(event)
                        ) == 0)
@@ -88,6 +89,7 @@ Platform VirtualCard::platform_of(Process& process) {
         .event_query =
             [](void* self, EventHandle event) {
                 VirtualCard& card = *process_of(self).card;
+                card.running_->compute(card.host_.query_ns);
                 card.model_->advance(card.now_);
                 return card.model_->event(event_of(event)).ready ? EventState::kReady
                                                                  : EventState::kNotReady;
@@ -294,7 +296,7 @@ void App::sleep(std::uint64_t ns) {
 
 void App::compute(std::uint64_t ns) {
     lag_ns_ += ns;
-    if (lag_ns_ < kSliceOfHostNs) return;
+    if (lag_ns_ == 0 || (!card_->host_.exact && lag_ns_ < kSliceOfHostNs)) return;
     wake_ns_ = card_->now_ + lag_ns_;
     card_->yield(*this);
 }
@@ -305,7 +307,7 @@ int App::make_stream() {
 
 void App::launch(const Shape& shape, int stream) {
     if (stream < 0) stream = stream_;
-    compute(launch_ns_);
+    if (!card_->host_.exact) compute(launch_ns_);
     Launch launch{
         .function = reinterpret_cast<const void*>(std::uintptr_t(shape.id) * 64),
         .stream = stream_handle(stream)};
@@ -314,6 +316,7 @@ void App::launch(const Shape& shape, int stream) {
         launch.block[0] = shape.threads;
     }
     const bool after = process_->controller->before_launch(thread_, launch);
+    if (card_->host_.exact) compute(launch_ns_);
     if (!process_->capturing.contains(launch.stream)) {
         const testing::SmKernel kernel{
             .cost_ns = shape.cost_ns, .blocks = shape.blocks, .block_threads = shape.threads};

@@ -27,6 +27,15 @@ struct Shape {
     bool graph = false;
 };
 
+// What calls cost the host. Exact: each reaches the card at its own time, so that an idle card
+// waits for the next call; else they arrive in lumps of 20 us of host time, which is quicker to
+// run.
+struct HostCosts {
+    bool exact = false;
+    std::uint64_t record_ns = 0;
+    std::uint64_t query_ns = 0;
+};
+
 class VirtualCard;
 class App;
 
@@ -105,6 +114,7 @@ class VirtualCard {
     // Starts at the present time. The body may loop for ever; it ends with the card.
     App& add_app(Process& process, std::function<void(App&)> body);
     void use_agent(bool on) { agent_on_ = on; }
+    void set_host(const HostCosts& costs) { host_ = costs; }
 
     void run_until(std::uint64_t ns);
     std::uint64_t now() const { return now_; }
@@ -137,6 +147,7 @@ class VirtualCard {
     ucontext_t scheduler_{};
     AgentControl agent_;
     bool agent_on_ = true;
+    HostCosts host_;
     std::uint64_t now_ = 1'000'000'000'000;
     std::uint64_t start_;
     std::uint64_t next_sample_;

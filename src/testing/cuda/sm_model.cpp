@@ -192,7 +192,7 @@ std::uint64_t SmModel::submit_record(std::uint64_t now_ns, int stream, int event
             .engine = {},
             .reserved = 0,
             .event = event,
-            .work_ns = 0,
+            .work_ns = static_cast<double>(config_.record_ns),
             .need = 0,
             .generation = generation}
     );
@@ -245,9 +245,10 @@ bool SmModel::pop_instant(int stream) {
         case Kind::kRecord: {
             const bool needs_slice = sliced() && !s.after_copy;
             if (needs_slice && (current_ != s.client || now_ < switch_until_)) return false;
+            if (head->work_ns > kDoneNs) return false;
             Event& event = events_[head->event];
             event.done = std::max(event.done, head->generation);
-            event.done_at_ns = now_;
+            event.done_at_ns = now_ - now_ % std::max<std::uint64_t>(config_.event_step_ns, 1);
             break;
         }
     }
@@ -343,6 +344,11 @@ void SmModel::set_rates() {
         stream.rate = 0;
         if (head == nullptr) continue;
         if (head->kind == Kind::kCopy) stream.rate = 1.0 / copies[static_cast<int>(head->engine)];
+        if (head->kind == Kind::kRecord && head->work_ns > kDoneNs &&
+            (!sliced() || stream.after_copy || (stream.client == current_ && now_ >= switch_until_)
+            )) {
+            stream.rate = 1;
+        }
         if (head->kind == Kind::kKernel && clients_[stream.client].running &&
             (!sliced() || stream.client == current_))
             stream.rate = clients_[stream.client].speed;

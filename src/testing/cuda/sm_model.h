@@ -33,6 +33,8 @@ struct SmConfig {
     std::uint32_t blocks_per_sm = 32;
     std::uint64_t slice_ns = 2'000'000;  // 0: equal speed at every instant
     std::uint64_t switch_ns = 0;         // lost at every change of client
+    std::uint64_t record_ns = 0;         // what the card needs to record an event
+    std::uint64_t event_step_ns = 1;     // granularity of an event's time
     bool spatial = false;
 };
 
@@ -54,7 +56,7 @@ struct SmUse {
 
 struct SmEventState {
     bool ready = true;             // an event that was never recorded is ready
-    std::uint64_t done_at_ns = 0;  // of the last completed record; 0 if none
+    std::uint64_t done_at_ns = 0;  // of the last completed record, in whole steps; 0 if none
 };
 
 class SmModel {

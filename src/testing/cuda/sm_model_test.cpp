@@ -165,6 +165,24 @@ TEST(SmModel, StreamsWaitForEventsOfOthers) {
     EXPECT_EQ(model->last_done_at(second), 5 * kMs);
 }
 
+TEST(SmModel, ARecordMayTakeTheCardSomeTimeAndTellsWholeSteps) {
+    const auto model = make({.slice_ns = 2 * kMs, .record_ns = 800, .event_step_ns = 500});
+    const int client = model->add_client(0);
+    const int stream = model->add_stream(0, client);
+    const int start = model->add_event(client);
+    const int end = model->add_event(client);
+    model->submit_record(0, stream, start);
+    model->submit_kernel(0, stream, {.cost_ns = 10'000, .blocks = 1, .block_threads = 1});
+    model->submit_record(0, stream, end);
+    model->advance(11'599);
+    EXPECT_FALSE(model->event(end).ready);
+    model->advance(11'600);
+    EXPECT_TRUE(model->event(end).ready);
+    EXPECT_EQ(model->event(start).done_at_ns, 500U);
+    EXPECT_EQ(model->event(end).done_at_ns, 11'500U);
+    EXPECT_DOUBLE_EQ(model->use(client).busy_ns, 10'000) << "a record is no kernel";
+}
+
 TEST(SmModel, CopiesUseNoSmTimeAndShareTheirEngine) {
     const auto model = make();
     const int a = model->add_client(0);
