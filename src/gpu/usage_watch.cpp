@@ -110,13 +110,11 @@ void UsageWatch::Core::look(const UsageWanted& now_wanted, bool memory) {
     } else {
         looks = Error{ErrorCode::kUnavailable, last_error};
     }
-    {
-        const std::lock_guard lock(mutex);
-        busy_since = {};
-    }
     last_look = MonoClock::now();
     if (memory) last_memory = last_look;
     if (looks) tell([&] { callbacks.seen(*looks, memory); });
+    const std::lock_guard lock(mutex);
+    busy_since = {};
 }
 
 void UsageWatch::Core::run() {

@@ -52,7 +52,7 @@ class UsageWatch {
 
     // What to do from now on. A shorter period takes effect at once.
     void want(UsageWanted wanted);
-    // How long the driver has been silent in the look that goes on; zero when none does.
+    // How long the look that goes on (with its callbacks) has taken so far; zero when none does.
     Duration busy_for() const;
 
   private:
