@@ -43,7 +43,7 @@ struct ProcessSample {
     std::uint64_t time_us = 0;  // CLOCK_REALTIME
     unsigned sm_percent = 0;
 };
-enum class ProcessKind { kCompute, kGraphics, kMps };
+enum class ProcessKind { kCudaWork, kGraphicsWork, kMpsClients };
 struct RemappedRows {
     bool pending = false;
     bool failed = false;

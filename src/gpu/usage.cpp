@@ -74,12 +74,12 @@ Status UsageReader::find(std::span<const std::string> cards) {
 }
 
 void UsageReader::take_processes(const Known& card, CardLook& look) const {
-    const auto compute = nvml_.processes(card.handle, ProcessKind::kCompute);
+    const auto compute = nvml_.processes(card.handle, ProcessKind::kCudaWork);
     look.listed = compute.ok();
     if (!compute.ok()) return;
     look.processes = compute.value;
     // What has no such list has no such processes.
-    for (const ProcessKind kind : {ProcessKind::kGraphics, ProcessKind::kMps}) {
+    for (const ProcessKind kind : {ProcessKind::kGraphicsWork, ProcessKind::kMpsClients}) {
         const auto more = nvml_.processes(card.handle, kind);
         if (more.ok()) merge(look.processes, more.value);
     }

@@ -57,12 +57,12 @@ class Usage : public testing::SimDriver {
 TEST_F(Usage, NvmlListsProcessesByWhateverVersionThereIs) {
     const auto child = process(64);
     const auto check = [&] {
-        const auto listed = nvml_.processes(device_, ProcessKind::kCompute);
+        const auto listed = nvml_.processes(device_, ProcessKind::kCudaWork);
         ASSERT_TRUE(listed.ok()) << nvml_code_text(listed.code);
         ASSERT_THAT(listed.value, SizeIs(1));
         EXPECT_EQ(listed.value[0].pid, static_cast<unsigned>(child->pid()));
         EXPECT_EQ(listed.value[0].bytes, 364 * kMib);
-        EXPECT_THAT(nvml_.processes(device_, ProcessKind::kGraphics).value, IsEmpty());
+        EXPECT_THAT(nvml_.processes(device_, ProcessKind::kGraphicsWork).value, IsEmpty());
     };
     check();
     for (const char* hidden : {"_v3", "_v2"}) {
@@ -72,13 +72,13 @@ TEST_F(Usage, NvmlListsProcessesByWhateverVersionThereIs) {
     }
     node_.hide_symbol("nvmlDeviceGetComputeRunningProcesses");
     write();
-    EXPECT_EQ(nvml_.processes(device_, ProcessKind::kCompute).code, nvml::Code::kFunctionNotFound);
+    EXPECT_EQ(nvml_.processes(device_, ProcessKind::kCudaWork).code, nvml::Code::kFunctionNotFound);
 }
 
 TEST_F(Usage, MoreProcessesThanRoomWasMadeFor) {
     std::vector<std::unique_ptr<Child>> children;
     for (int i = 0; i < 40; ++i) children.push_back(process(0));
-    EXPECT_THAT(nvml_.processes(device_, ProcessKind::kCompute).value, SizeIs(40));
+    EXPECT_THAT(nvml_.processes(device_, ProcessKind::kCudaWork).value, SizeIs(40));
 }
 
 TEST_F(Usage, ALookTellsProcessesMemoryAndTime) {

@@ -45,7 +45,11 @@ std::uint64_t namespace_inode(const fs::path& link) {
 }  // namespace
 
 std::optional<StatLine> parse_stat(const std::string& text) {
+    constexpr int kState = 3;
+    constexpr int kFlags = 9;
+    constexpr int kThreads = 20;
     constexpr int kStartTime = 22;
+    constexpr std::uint64_t kExiting = 4;  // the kernel's PF_EXITING
     const std::size_t open = text.find('(');
     const std::size_t close = text.rfind(')');
     if (open == std::string::npos || close == std::string::npos || close < open) {
@@ -55,9 +59,13 @@ std::optional<StatLine> parse_stat(const std::string& text) {
     line.command = text.substr(open + 1, close - open - 1);
     std::istringstream fields(text.substr(close + 1));
     std::string field;
+    bool ending = false;
     for (int n = 3; n <= kStartTime; ++n) {
         if (!(fields >> field)) return std::nullopt;
-        if (n == 3) line.state = field.front();
+        if (n == kState) ending = field == "Z" || field == "X";
+        if (n == kFlags) ending = ending || (number(field) & kExiting) != 0;
+        // The first thread may have ended and left others.
+        if (n == kThreads) line.ending = ending && number(field) <= 1;
     }
     line.start_time = number(field);
     return line;
@@ -177,7 +185,7 @@ std::optional<OwnedProcess> ProcessOwners::find(
 std::optional<OwnedProcess> ProcessOwners::owner(unsigned pid, TimePoint deadline) {
     const auto before = read_file(of(pid) / "stat", kMostText);
     const auto line = before ? parse_stat(*before) : std::nullopt;
-    if (!line) {
+    if (!line || line->ending) {
         known_.erase(pid);
         return std::nullopt;
     }

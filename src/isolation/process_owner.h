@@ -47,7 +47,7 @@ class ProcessOwners {
 
     void set_allocations(std::vector<Allocation> allocations);
 
-    // nullopt: in no limited container, gone, or not found out before `deadline`.
+    // nullopt: in no limited container, gone or about to be, or not found out before `deadline`.
     std::optional<OwnedProcess> owner(unsigned pid, TimePoint deadline);
     // The same, from /proc and not from memory: before somebody acts on it.
     std::optional<OwnedProcess> owner_now(unsigned pid, TimePoint deadline);
@@ -85,7 +85,7 @@ class ProcessOwners {
 // "name" and start time of /proc/PID/stat; the name may hold anything. Pure.
 struct StatLine {
     std::string command;
-    char state = 0;
+    bool ending = false;  // has no thread left that could do anything
     std::uint64_t start_time = 0;
 };
 std::optional<StatLine> parse_stat(const std::string& text);

@@ -148,14 +148,28 @@ TEST_F(ProcessOwnerTest, NothingIsFoundOutAfterTheDeadline) {
 }
 
 TEST(ParseStat, NamesMayHoldAnything) {
-    const auto line = parse_stat("7 (a) R 1) x)) Z 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 123 9\n");
+    const auto line = parse_stat("7 (a) R 1) x)) S 1 2 3 4 5 0 7 8 9 0 1 2 3 4 5 6 7 8 123 9\n");
     ASSERT_TRUE(line.has_value());
     EXPECT_EQ(line->command, "a) R 1) x)");
-    EXPECT_EQ(line->state, 'Z');
+    EXPECT_FALSE(line->ending);
     EXPECT_EQ(line->start_time, 123U);
     for (const char* bad : {"", "7", "7 (x", "7 (x) S", "7 )x( S 1 2 3 4"}) {
         EXPECT_FALSE(parse_stat(bad).has_value()) << bad;
     }
+}
+
+TEST(ParseStat, OneWithoutThreadsIsEnding) {
+    const auto ending = [](const char* state, const char* flags, const char* threads) {
+        return parse_stat(
+                   std::string("7 (x) ") + state + " 1 2 3 4 5 " + flags + " 7 8 9 0 1 2 3 4 5 6 " +
+                   threads + " 8 123 9"
+        )
+            ->ending;
+    };
+    EXPECT_TRUE(ending("Z", "0", "1"));
+    EXPECT_TRUE(ending("D", "4194308", "1"));  // gives its memory back
+    EXPECT_FALSE(ending("D", "4194304", "1"));
+    EXPECT_FALSE(ending("Z", "4", "2"));  // its first thread has ended, another goes on
 }
 
 TEST(ProcessOwners, TheRealProcKnowsThisProcess) {
