@@ -12,6 +12,7 @@
 namespace egpu::agent {
 namespace {
 
+constexpr const char* kFirstPidNamespace = "pid:[4026531836]";  // the kernel's PROC_PID_INIT_INO
 constexpr Duration kLookUp = Millis(500);  // for finding out whose processes are, a look
 // NVML's samples lag: up to then a container without one did nothing.
 constexpr std::uint64_t kSampleLagUs = 500'000;
@@ -102,6 +103,15 @@ GuardWatch::~GuardWatch() {
 }
 
 void GuardWatch::start() {
+    std::error_code ignored;
+    const auto own = std::filesystem::read_symlink(options_.proc / "self/ns/pid", ignored);
+    if (own != kFirstPidNamespace) {
+        log::warn(
+            "this is not the first PID namespace of the machine: unless it is a node of nodes, no "
+            "process on a card can be told whose it is; give the agent's pod hostPID: true",
+            {{"namespace", own.string()}}
+        );
+    }
     usage_.start();
 }
 
@@ -293,8 +303,10 @@ void GuardWatch::judge(
     // A container that was there before the guard was switched on cannot get past it.
     state.findings = 0;
     if (!allocation.record.guarded && !state.seen_guarded) return;
-    for (const isolation::BypassFinding& finding : state.judge.judge(container, MonoClock::now())) {
+    std::set<unsigned> ended;
+    for (isolation::BypassFinding& finding : state.judge.judge(container, MonoClock::now())) {
         ++state.findings;
+        if (finding.end_pid != 0 && !ended.insert(finding.end_pid).second) finding.end_pid = 0;
         act(allocation, finding);
     }
 }
@@ -324,16 +336,17 @@ void GuardWatch::act(const WatchedAllocation& allocation, const isolation::Bypas
         );
     }
     if (!options_.end_bypassing || finding.end_pid == 0) return;
+    bool gone = false;
     const Status ended = isolation::end_process(finding.end_pid, [&] {
         const auto now = owners_.owner_now(finding.end_pid, MonoClock::now() + kLookUp);
+        gone = !now;
         return now && now->certain && now->token == record.token &&
                now->start_time == finding.end_start_time;
     });
     if (!ended) {
         // Gone is what was wanted; a kernel that cannot do it is said once.
-        if (ended.error().code == ErrorCode::kNotFound || std::exchange(cannot_end_said_, true)) {
-            return;
-        }
+        if (gone || ended.error().code == ErrorCode::kNotFound) return;
+        if (std::exchange(cannot_end_said_, true)) return;
         log::warn(
             "a process that gets past the guard is not ended", {{"why", ended.error().message}}
         );
