@@ -18,8 +18,9 @@
 namespace egpu::agent {
 
 struct Agent::Parts {
-    explicit Parts(const Options& o)
+    Parts(const Options& o, const AgentTiming& t)
         : options(o),
+          timing(t),
           state(o.state_dir),
           books(o.pod_resources_socket, o.device_plugin_dir / kubelet::kCheckpointName),
           pods(o.node_name, [this] { on_pods(); }) {}
@@ -56,7 +57,17 @@ struct Agent::Parts {
         );
     }
 
+    // An event on the pod; lost while there is no API server.
+    void warn(const Holder& holder, std::string_view reason, const std::string& message) {
+        const NodePodPtr pod = pods.by_uid(holder.pod_uid);
+        const std::string uid = pod ? pod->api_uid : holder.pod_uid;
+        const std::lock_guard lock(late_mutex);
+        if (!publisher) return;
+        publisher->warn({"Pod", holder.pod_namespace, holder.pod_name, uid}, reason, message);
+    }
+
     const Options options;
+    const AgentTiming timing;
     StateFile state;
     std::unique_ptr<Allocator> allocator;
     KubeletBooksReader books;
@@ -125,7 +136,20 @@ Status Agent::start_guard(Parts& parts) {
     GuardOptions guard;
     guard.folder = std::filesystem::absolute(parts.options.state_dir) / "guard";
     guard.library = parts.options.guard_library;
-    parts.guard = std::make_unique<GuardKeeper>(std::move(guard), *parts.allocator, parts.pods);
+    GuardWatchOptions watch;
+    watch.nvml.library = parts.options.nvml_library;
+    watch.nvml.driver_root = inject::driver_root_seen(parts.options.inject);
+    watch.end_bypassing = parts.options.on_bypass == "kill";
+    watch.rules.grace = parts.timing.bypass_grace;
+    guard.watch = std::move(watch);
+    parts.guard = std::make_unique<GuardKeeper>(
+        std::move(guard),
+        *parts.allocator,
+        parts.pods,
+        [&parts](const Holder& holder, std::string_view reason, const std::string& message) {
+            parts.warn(holder, reason, message);
+        }
+    );
     if (const Status installed = parts.guard->install(); !installed) {
         if (isolation == "guard") return installed.error().wrap("--isolation guard");
         parts.guard.reset();
@@ -150,7 +174,7 @@ Agent::~Agent() {
 }
 
 Result<std::unique_ptr<Agent>> Agent::start(const Options& options, const AgentTiming& timing) {
-    std::unique_ptr<Agent> agent(new Agent(std::make_unique<Parts>(options)));
+    std::unique_ptr<Agent> agent(new Agent(std::make_unique<Parts>(options, timing)));
     Parts& parts = *agent->parts_;
     EG_TRY(LoadedState loaded, parts.state.load());
     if (!loaded.note.empty())
@@ -179,7 +203,7 @@ Result<std::unique_ptr<Agent>> Agent::start(const Options& options, const AgentT
          },
          [&parts] { parts.wake(); },
          [&parts](const Record& record, inject::ContainerEdits& edits) {
-             if (parts.guard) parts.guard->add_mounts(record, edits);
+             return parts.guard && parts.guard->add_mounts(record, edits);
          }}
     );
     EG_TRY_VOID(start_guard(parts));

@@ -25,6 +25,7 @@ struct AgentTiming {
     gpu::HealthOptions health;
     Duration poll_cards = Seconds(10);
     Duration poll_unsettled = Seconds(1);
+    Duration bypass_grace = Seconds(10);  // of --on-bypass kill
 };
 
 class Agent {

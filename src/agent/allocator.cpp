@@ -192,6 +192,7 @@ Result<kubelet::AllocateResponse> Allocator::allocate(
             return made.error().wrap("edge-gpu agent");
         }
         edits = std::move(*made);
+        if (hooks_.extend && hooks_.extend(record, edits)) ledger_.set_guarded(record.token);
         snapshot = snapshot_locked();
     }
     allocations(resource, "ok").add();
@@ -215,7 +216,6 @@ Result<kubelet::AllocateResponse> Allocator::allocate(
     if (resource == Resource::kPercent) {
         edits.annotations[std::string(kAnnotationAllocation)] = record.token;
     }
-    if (hooks_.extend) hooks_.extend(record, edits);
     commit(std::move(snapshot));
     return to_response(std::move(edits));
 }

@@ -37,8 +37,9 @@ class Allocator {
         std::function<void(Resource, std::vector<kubelet::Device>)> show_devices;
         // Something changed that a reconciliation should look at.
         std::function<void()> changed;
-        // What a container with this record is given beside its cards; may be empty.
-        std::function<void(const Record&, inject::ContainerEdits&)> extend = {};
+        // What a container with this record is given beside its cards; may be empty. True: the
+        // guard is part of it.
+        std::function<bool(const Record&, inject::ContainerEdits&)> extend = {};
     };
 
     // `distribute_replicas`: NodeLedger::distribute_replicas.

@@ -76,11 +76,17 @@ std::vector<core::CardShare> caps_now(
     return shares;
 }
 
-GuardKeeper::GuardKeeper(GuardOptions options, Allocator& allocator, PodsView& pods)
+GuardKeeper::GuardKeeper(
+    GuardOptions options, Allocator& allocator, PodsView& pods, GuardWatch::Tell tell
+)
     : options_(std::move(options)),
       allocator_(allocator),
       pods_(pods),
-      files_(options_.folder, options_.library) {}
+      files_(options_.folder, options_.library) {
+    if (options_.watch) {
+        watch_ = std::make_unique<GuardWatch>(*options_.watch, files_, std::move(tell));
+    }
+}
 
 GuardKeeper::~GuardKeeper() {
     stop();
@@ -94,8 +100,10 @@ bool GuardKeeper::limits(const Record& record) {
     return record.resource == Resource::kPercent && !record.whole();
 }
 
-void GuardKeeper::add_mounts(const Record& record, inject::ContainerEdits& edits) const {
-    if (limits(record)) files_.add_mounts(record.token, edits);
+bool GuardKeeper::add_mounts(const Record& record, inject::ContainerEdits& edits) const {
+    if (!limits(record)) return false;
+    files_.add_mounts(record.token, edits);
+    return true;
 }
 
 Result<GuardKeeper::Limited*> GuardKeeper::open(const Record& record) {
@@ -116,17 +124,20 @@ Status GuardKeeper::settle(const Record& record, const std::vector<Record>& all,
     const std::vector<core::Card> cards = allocator_.cards();
     std::vector<core::CardShare> shares = record.cards;
     core::ComputeMode mode = core::ComputeMode::kHard;
+    core::GpuPriority priority = core::GpuPriority::kNormal;
     std::string problem;
     const NodePodPtr pod =
         record.holder.pod_uid.empty() ? nullptr : pods_.by_uid(record.holder.pod_uid);
     if (pod && pod->problem.empty()) {
         shares = caps_now(record, *pod, all, cards, problem);
         mode = pod->request.compute.value_or(core::ComputeMode::kHard);
+        priority = pod->request.priority;
     } else if (!limited.quota.cards.empty()) {
+        priority = limited.quota.priority;
         mode = isolation::core_mode(limited.quota.cards.front().mode);
     }
     note_problem(record, limited.problem, problem);
-    EG_TRY(isolation::Quota quota, isolation::quota_of(shares, cards, mode));
+    EG_TRY(isolation::Quota quota, isolation::quota_of(shares, cards, mode, priority));
     if (quota != limited.quota || !limited.file.body()) {
         limited.quota = std::move(quota);
         limited.file.publish(isolation::body_of(limited.quota, limited.file.body()));
@@ -170,25 +181,68 @@ Status GuardKeeper::ensure(const Record& record) {
 std::size_t GuardKeeper::round(TimePoint now) {
     const std::vector<Record> all = allocator_.records();
     const std::lock_guard lock(pages_mutex_);
+    std::vector<std::pair<const Record*, Limited*>> settled;
     for (const Record& record : all) {
         if (!limits(record)) continue;
-        auto limited = open(record);
-        const Status settled = limited ? settle(record, all, **limited) : limited.error();
-        if (!settled) {
+        auto opened = open(record);
+        const Status done = opened ? settle(record, all, **opened) : opened.error();
+        if (!done) {
             // What cannot even be opened keeps the container from starting: ensure() says why.
-            if (limited) note_problem(record, (*limited)->failure, settled.error().message);
+            if (opened) note_problem(record, (*opened)->failure, done.error().message);
             continue;
         }
-        const auto copy = isolation::read_ledger(files_.ledger(record.token));
-        note_problem(record, (*limited)->failure, copy ? "" : copy.error().message);
-        if (!copy) {
+        Limited& limited = **opened;
+        auto copy = isolation::read_ledger(files_.ledger(record.token));
+        note_problem(record, limited.failure, copy ? "" : copy.error().message);
+        limited.readable = copy.ok();
+        if (copy) {
+            limited.seen = std::move(*copy);
+        } else {
             static_cast<void>(isolation::make_ledger(files_.ledger(record.token)));
         }
-        if (copy) (*limited)->seen = *copy;
-        (*limited)->metrics.update(record, (*limited)->quota, copy, now);
+        settled.emplace_back(&record, &limited);
+    }
+    exchange_measures(settled);
+    for (const auto& [record, limited] : settled) {
+        limited->metrics.update(
+            *record,
+            limited->quota,
+            limited->seen,
+            limited->readable,
+            limited->file.body(),
+            watch_ ? watch_->of(record->token) : ContainerMeasure{},
+            now
+        );
     }
     forget_gone(all, now);
     return limited_.size();
+}
+
+void GuardKeeper::exchange_measures(const std::vector<std::pair<const Record*, Limited*>>& settled
+) {
+    if (!watch_) return;
+    std::vector<WatchedAllocation> watched;
+    for (const auto& [record, limited] : settled) {
+        watched.push_back({*record, limited->quota, limited->seen.processes > 0});
+        const ContainerMeasure measure = watch_->of(record->token);
+        auto body = limited->file.body();
+        if (!body) continue;
+        for (std::size_t i = 0; i < std::min<std::size_t>(measure.cards.size(), body->device_count);
+             ++i) {
+            if (measure.cards[i].overhead) {
+                body->devices[i].overhead_bytes = *measure.cards[i].overhead;
+            }
+        }
+        limited->file.publish(*body);
+    }
+    watch_->watch(std::move(watched));
+    const bool hangs = watch_->busy_for() >= options_.hangs_after;
+    if (std::exchange(hangs_, hangs) == hangs) return;
+    if (hangs) {
+        log::warn("the driver does not answer: nothing is measured, limits stay as they are");
+    } else {
+        log::info("the driver answers again");
+    }
 }
 
 bool GuardKeeper::control() {
@@ -208,13 +262,18 @@ bool GuardKeeper::control() {
                 limited.seen = std::move(*copy);
             }
         }
+        const ContainerMeasure measure = watch_ ? watch_->of(token) : ContainerMeasure{};
         for (std::size_t i = 0; i < limited.quota.cards.size(); ++i) {
             auto& [samples, places] = cards[limited.quota.cards[i].uuid];
-            samples.push_back(isolation::sample_of(token, limited.quota, limited.seen, i));
+            std::optional<guard::Measured> measured;
+            if (i < measure.cards.size()) measured = measure.cards[i].busy;
+            samples.push_back(isolation::sample_of(token, limited.quota, limited.seen, i, measured)
+            );
             places.push_back({&limited, i});
         }
     }
     std::erase_if(controls_, [&](const auto& entry) { return !cards.contains(entry.first); });
+    if (watch_) watch_->set_computing(busy);
     if (!busy) return false;
     for (auto& [uuid, both] : cards) {
         const auto& [samples, places] = both;
@@ -257,6 +316,7 @@ void GuardKeeper::forget_gone(const std::vector<Record>& records, TimePoint now)
 }
 
 void GuardKeeper::start() {
+    if (watch_) watch_->start();
     thread_ = std::thread([this] { run(); });
 }
 
@@ -267,6 +327,7 @@ void GuardKeeper::stop() {
     }
     changed_.notify_all();
     if (thread_.joinable()) thread_.join();
+    if (watch_) watch_->stop();
 }
 
 void GuardKeeper::wake() {

@@ -2,23 +2,27 @@
 // their containers use.
 //
 // Containers with a share through nano-gpu/gpu-percent are limited. Their quota follows the record
-// and, live, the pod's annotations edge-gpu.io/memory and edge-gpu.io/compute; a cap that the card
-// has no room for beside its other holders is not taken over. What is not known (pods, while the
-// API server is away) stays as it was written. One thread: woken by pods and records, once a second
-// while something is limited (heartbeat, metrics), ten times a second while kernels run.
-// Thread-safe.
+// and, live, the pod's annotations edge-gpu.io/memory, edge-gpu.io/compute and
+// edge-gpu.io/priority; a cap that the card has no room for beside its other holders is not taken
+// over. What is not known (pods, while the API server is away) stays as it was written. One thread:
+// woken by pods and records, once a second while something is limited (heartbeat, metrics), ten
+// times a second while kernels run. Thread-safe.
 #pragma once
 
 #include <condition_variable>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "agent/allocator.h"
 #include "agent/guard_metrics.h"
+#include "agent/guard_watch.h"
 #include "agent/pods_view.h"
 #include "base/clock.h"
 #include "base/result.h"
@@ -35,6 +39,9 @@ struct GuardOptions {
     std::filesystem::path library;  // libedge-gpu-guard.so as it came with the agent
     Duration tick = Seconds(1);
     Duration control = Millis(100);  // while kernels run
+    // How to measure; without it the guard goes by what ledgers say.
+    std::optional<GuardWatchOptions> watch = std::nullopt;
+    Duration hangs_after = Seconds(5);  // a driver that does not answer for so long is reported
     // A folder that no record has ever known is removed after this long: after a lost state file
     // the records come back from the kubelet's books first.
     Duration forget_after = std::chrono::minutes(5);
@@ -42,7 +49,10 @@ struct GuardOptions {
 
 class GuardKeeper {
   public:
-    GuardKeeper(GuardOptions options, Allocator& allocator, PodsView& pods);
+    // `tell`: of what measuring shows, see GuardWatch.
+    GuardKeeper(
+        GuardOptions options, Allocator& allocator, PodsView& pods, GuardWatch::Tell tell = {}
+    );
     ~GuardKeeper();  // stop()
     GuardKeeper(const GuardKeeper&) = delete;
     GuardKeeper& operator=(const GuardKeeper&) = delete;
@@ -51,8 +61,8 @@ class GuardKeeper {
     Status install();
 
     static bool limits(const Record& record);
-    // The mounts of a container with this record. No I/O.
-    void add_mounts(const Record& record, inject::ContainerEdits& edits) const;
+    // The mounts of a container with this record; false: it is not limited. No I/O.
+    bool add_mounts(const Record& record, inject::ContainerEdits& edits) const;
     // Before a container starts: its files are there and its quota is written. The error: it must
     // not start now.
     Status ensure(const Record& record);
@@ -71,6 +81,7 @@ class GuardKeeper {
         GuardMetrics metrics{};
         isolation::LedgerMark mark{};
         isolation::LedgerCopy seen{};  // the last that could be read
+        bool readable = true;
         // The last ones, so that each is logged once: of the cap, and of the files.
         std::string problem{};
         std::string failure{};
@@ -83,6 +94,8 @@ class GuardKeeper {
     // computes.
     bool control();
     void forget_gone(const std::vector<Record>& records, TimePoint now);
+    // What was measured, into the pages; what to compare it with, to the watch.
+    void exchange_measures(const std::vector<std::pair<const Record*, Limited*>>& settled);
     // Logs `problem` when it is another than `last`, and keeps it there.
     static void note_problem(const Record& record, std::string& last, const std::string& problem);
 
@@ -94,6 +107,8 @@ class GuardKeeper {
     std::mutex pages_mutex_;                  // guards the next two; held over short file I/O
     std::map<std::string, Limited> limited_;  // by token
     std::map<isolation::CardId, guard::AgentControl> controls_;
+    std::unique_ptr<GuardWatch> watch_;         // nullptr: nothing is measured
+    bool hangs_ = false;                        // the driver, as last reported
     std::map<std::string, TimePoint> strange_;  // folders without a record, since when
 
     std::mutex mutex_;  // guards the two below

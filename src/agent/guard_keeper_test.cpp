@@ -143,6 +143,26 @@ TEST_F(GuardKeeperTest, ACapIsNotRaisedOverTheOthersOfTheCard) {
     EXPECT_EQ(limits("aa").mem_hard, 2500 * kMib);
 }
 
+TEST_F(GuardKeeperTest, PriorityIsKeptWithoutTheApiServer) {
+    hold("aa", "p", 25);
+    show("p", 25, R"("edge-gpu.io/priority":"guaranteed")");
+    keeper_->round(now_);
+    const auto noted = [&] {
+        return isolation::LimitsFile::open(folder_ / "guard" / "aa" / "limits")->body()->flags;
+    };
+    EXPECT_EQ(noted(), guard::kGuaranteed);
+    pods_.remove("uid-p");
+    make_keeper();
+    keeper_->round(now_);
+    EXPECT_EQ(noted(), guard::kGuaranteed);
+    show("p", 25, R"("edge-gpu.io/priority":"best-effort")");
+    keeper_->round(now_);
+    EXPECT_EQ(noted(), guard::kBestEffort);
+    show("p", 25, "");
+    keeper_->round(now_);
+    EXPECT_EQ(noted(), 0U);
+}
+
 TEST_F(GuardKeeperTest, FilesGoWithTheRecordAndStrangeOnesLater) {
     hold("aa", "goes", 25);
     keeper_->round(now_);

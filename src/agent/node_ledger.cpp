@@ -1,6 +1,7 @@
 #include "agent/node_ledger.h"
 
 #include <algorithm>
+#include <utility>
 #include <set>
 
 #include "base/check.h"
@@ -78,6 +79,13 @@ bool NodeLedger::correct_cards(std::string_view token, std::vector<core::CardSha
         if (record.cards == cards) return false;
         record.cards = std::move(cards);
         return true;
+    }
+    return false;
+}
+
+bool NodeLedger::set_guarded(std::string_view token) {
+    for (Record& record : records_) {
+        if (record.token == token) return !std::exchange(record.guarded, true);
     }
     return false;
 }

@@ -94,6 +94,8 @@ class NodeLedger {
     bool confirm(std::string_view token, const Holder& holder);
     // Corrects the cards of a record. False when there is no such record or nothing changed.
     bool correct_cards(std::string_view token, std::vector<core::CardShare> cards);
+    // Notes that the record's container is given the guard.
+    bool set_guarded(std::string_view token);
     bool release(std::string_view token);
 
     const Record* find(std::string_view token) const;

@@ -24,7 +24,7 @@ using flags::value_of;
 struct RawFlags {
     std::string node_name, nano_node_name, kubeconfig, kubelet_root, plugin_dir, pod_resources,
         state_dir, dbfile, guard_library;
-    std::string isolation = "none";
+    std::string isolation = "none", on_bypass = "report";
     std::string nvml_library, injection = "auto", capabilities, host_root, cdi_dir, driver_files;
     std::string resources = "whole,share", listen = "127.0.0.1:39998", xid_policy = "edge";
     flags::LogFlags log;
@@ -79,6 +79,13 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
            "what keeps a share of a card to its size: none, guard, mig, or auto (docs/guard.md)"
     )
         ->default_str(raw.isolation);
+    app.add_option(
+           "--on-bypass",
+           raw.on_bypass,
+           "what is done about a process that gets past the guard: report (event, metric, log), or "
+           "kill, after a grace of ten seconds (docs/security.md)"
+    )
+        ->default_str(raw.on_bypass);
     app.add_option("--guard-library", raw.guard_library, "the guard that containers load")
         ->default_str("libedge-gpu-guard.so in ../lib or ../lib/edge-gpu of the program");
     app.add_option(
@@ -195,6 +202,13 @@ Status apply_isolation(const RawFlags& raw, Options& options) {
     if (std::find(std::begin(kPossible), std::end(kPossible), raw.isolation) ==
         std::end(kPossible)) {
         return bad_value("isolation", raw.isolation, "auto, guard, mig or none");
+    }
+    if (raw.on_bypass != "report" && raw.on_bypass != "kill") {
+        return bad_value("on-bypass", raw.on_bypass, "report or kill");
+    }
+    options.on_bypass = raw.on_bypass;
+    if (raw.on_bypass == "kill" && raw.isolation == "none") {
+        options.notes.push_back("--on-bypass: without effect, as --isolation is none");
     }
     options.isolation = raw.isolation;
     options.guard_library = raw.guard_library;
@@ -317,6 +331,7 @@ std::string describe(const Options& options) {
         {"passDeviceSpecs", options.inject.pass_device_specs ? "true" : "false"},
         {"resources", list(resources)},
         {"isolation", text(options.isolation)},
+        {"onBypass", text(options.on_bypass)},
         {"replicas", std::to_string(options.replicas)},
         {"listen", text(options.listen)},
         {"xidPolicy", text(options.xid_policy)},

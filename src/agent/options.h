@@ -32,6 +32,7 @@ struct Options {
     bool distribute_replicas = true;         // sharedDevicesAllocationPolicy
     std::string isolation = "none";          // --isolation: auto, guard, mig, none
     std::filesystem::path guard_library;     // of guard and auto
+    std::string on_bypass = "report";        // --on-bypass: report, kill
     std::string listen = "127.0.0.1:39998";  // "": no HTTP server
     std::string xid_policy = "edge";
     std::string disable_healthchecks;  // DP_DISABLE_HEALTHCHECKS

@@ -42,6 +42,16 @@ TEST(AgentOptions, Defaults) {
     );
 }
 
+TEST(AgentOptions, OnBypass) {
+    EXPECT_EQ(parsed({}).on_bypass, "report");
+    const Options kills = parsed({"--isolation", "guard", "--on-bypass", "kill"});
+    EXPECT_EQ(kills.on_bypass, "kill");
+    EXPECT_TRUE(kills.notes.empty());
+    EXPECT_THAT(describe(kills), HasSubstr("onBypass: \"kill\""));
+    EXPECT_THAT(parsed({"--on-bypass", "kill"}).notes, Contains(HasSubstr("--isolation is none")));
+    EXPECT_THAT(refused({"--on-bypass", "ignore"}), HasSubstr("report or kill"));
+}
+
 TEST(AgentOptions, FlagsWinOverTheEnvironment) {
     const Options options = parsed(
         {"--node-name=n2",

@@ -76,6 +76,12 @@ void Publisher::report(PlacementReport report) {
     wake_.notify_all();
 }
 
+void Publisher::warn(
+    const k8s::ObjectReference& about, std::string_view reason, std::string_view message
+) {
+    events_.record(about, k8s::EventType::kWarning, reason, message);
+}
+
 void Publisher::kick() {
     const std::lock_guard lock(mutex_);
     if (!cards_ && reports_.empty()) return;

@@ -62,6 +62,8 @@ class Publisher {
     // Values of the Node annotations edge-gpu.io/cards and edge-gpu.io/injection.
     void publish_cards(std::string cards, std::string injection);
     void report(PlacementReport report);
+    // A warning event; written when it can be, dropped when too many wait.
+    void warn(const k8s::ObjectReference& about, std::string_view reason, std::string_view message);
     // The link may be back: try now.
     void kick();
 

@@ -39,6 +39,7 @@ struct Record {
     std::string group;  // the pod's UID once known, else the first token of its chain of re-use
     Holder holder;
     std::int64_t time = 0;  // seconds since 1970, for people
+    bool guarded = false;   // its container was given the guard
 
     bool whole() const;       // holds its cards alone
     bool overridden() const;  // the cards are not those the IDs name

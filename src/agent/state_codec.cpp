@@ -52,7 +52,7 @@ json::object to_json(const Record& record) {
     }
     json::array ids;
     for (const std::string& id : record.ids) ids.emplace_back(id);
-    return {
+    json::object object{
         {"token", record.token},
         {"resource", resource_name(record.resource)},
         {"ids", std::move(ids)},
@@ -65,6 +65,8 @@ json::object to_json(const Record& record) {
         {"kind", kind_text(record.holder.kind)},
         {"confirmed", record.holder.confirmed},
         {"time", record.time}};
+    if (record.guarded) object["guarded"] = true;
+    return object;
 }
 
 Result<std::string> text_at(const json::value& from, std::string_view key) {
@@ -146,6 +148,7 @@ Result<Record> record_from(const json::value& v) {
     EG_TRY(record.holder.kind, kind_from(json::get_string(v, {"kind"})));
     record.holder.confirmed = json::get_bool(v, {"confirmed"});
     record.time = json::get_int(v, {"time"}).value_or(0);
+    record.guarded = json::get_bool(v, {"guarded"});
     if (record.group.empty()) return corrupt("record " + record.token + ": no group");
     return record;
 }

@@ -46,6 +46,7 @@ NodeState state_of(int records) {
         record.group = "u" + std::to_string(i);
         record.holder = {record.group, "ns", "pod", "main", core::ContainerKind::kSidecar, true};
         record.time = 1'700'000'000 + i;
+        record.guarded = i % 2 == 0;
         state.records.push_back(record);
     }
     return state;

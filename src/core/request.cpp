@@ -184,6 +184,15 @@ Result<ComputeMode> parse_compute(std::string_view text) {
     );
 }
 
+Result<GpuPriority> parse_priority(std::string_view text) {
+    if (text == "guaranteed") return GpuPriority::kGuaranteed;
+    if (text == "best-effort") return GpuPriority::kBestEffort;
+    return invalid(
+        "annotation " + std::string(kAnnotationPriority) + " " + shown(text) +
+        " is none of guaranteed, best-effort"
+    );
+}
+
 Status read_models(PodRequest& request, std::string_view text) {
     for (const std::string_view model : split(text, '|')) {
         const bool has_word = std::any_of(model.begin(), model.end(), [](char c) {
@@ -225,6 +234,9 @@ Status read_annotations(
     if (const auto* text = find(kAnnotationModel)) EG_TRY_VOID(read_models(request, *text));
     if (const auto* text = find(kAnnotationCompute)) {
         EG_TRY(request.compute, parse_compute(trim(*text)));
+    }
+    if (const auto* text = find(kAnnotationPriority)) {
+        EG_TRY(request.priority, parse_priority(trim(*text)));
     }
     return {};
 }

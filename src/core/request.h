@@ -26,6 +26,8 @@ inline constexpr std::string_view kAnnotationPolicy = "edge-gpu.io/policy";    /
 inline constexpr std::string_view kAnnotationModel = "edge-gpu.io/gpu-model";  // "Tesla T4|A10"
 inline constexpr std::string_view kAnnotationCompute =
     "edge-gpu.io/compute";  // hard|soft|burst|off
+inline constexpr std::string_view kAnnotationPriority =
+    "edge-gpu.io/priority";  // guaranteed|best-effort
 
 // How a container takes part in a pod's life (Kubernetes: initContainers without and with
 // restartPolicy Always, containers).
@@ -41,6 +43,9 @@ struct ContainerSpec {
 };
 
 enum class ComputeMode { kHard, kSoft, kBurst, kOff };
+
+// What a share does to its neighbours' work while its own wants the card, and they to it.
+enum class GpuPriority { kNormal, kGuaranteed, kBestEffort };
 
 struct ContainerRequest {
     std::string name;
@@ -65,6 +70,7 @@ struct PodRequest {
     // CPU and memory beside the cards, as kube-scheduler counts them: for policies, never a reason
     // to refuse. Not set by parse_request.
     HostAmounts host;
+    GpuPriority priority = GpuPriority::kNormal;
 
     // No GPU; the pod may still ask for CPU and memory.
     bool empty() const { return containers.empty(); }
@@ -74,8 +80,8 @@ struct PodRequest {
 // kInvalid with a message fit for the pod's events, for example
 // "container main: nano-gpu/gpu-percent 150 is neither 1..100 nor a multiple of 100".
 // Zero quantities ask for nothing. A container that asks for both resources is refused. Annotations
-// are looked at only when some container asks for a GPU. An unknown policy, model list or compute
-// mode is an error that lists what is possible.
+// are looked at only when some container asks for a GPU. An unknown policy, model list, compute
+// mode or priority is an error that lists what is possible.
 Result<PodRequest> parse_request(
     const std::vector<ContainerSpec>& containers,
     const std::map<std::string, std::string>& annotations

@@ -121,12 +121,14 @@ TEST(Request, PolicyModelAndCompute) {
         pod,
         {{"edge-gpu.io/policy", "spread"},
          {"edge-gpu.io/gpu-model", "Tesla T4 | A10"},
-         {"edge-gpu.io/compute", "burst"}}
+         {"edge-gpu.io/compute", "burst"},
+         {"edge-gpu.io/priority", " best-effort "}}
     );
     ASSERT_TRUE(request.ok()) << request.error().message;
     EXPECT_EQ(request->policy, "spread");
     EXPECT_EQ(request->models, (std::vector<std::string>{"Tesla T4", "A10"}));
     EXPECT_EQ(request->compute, ComputeMode::kBurst);
+    EXPECT_EQ(request->priority, GpuPriority::kBestEffort);
     const auto message = [&](std::string key, std::string value) {
         const auto bad = parse_request(pod, {{key, value}});
         EXPECT_FALSE(bad.ok()) << key << "=" << value;
@@ -134,6 +136,11 @@ TEST(Request, PolicyModelAndCompute) {
     };
     EXPECT_THAT(message("edge-gpu.io/policy", "best"), HasSubstr("binpack, spread, random"));
     EXPECT_THAT(message("edge-gpu.io/compute", "Hard"), HasSubstr("hard, soft, burst, off"));
+    EXPECT_THAT(
+        message("edge-gpu.io/priority", "high"),
+        HasSubstr("edge-gpu.io/priority \"high\" is none of guaranteed, best-effort")
+    );
+    EXPECT_THAT(message("edge-gpu.io/priority", ""), HasSubstr("guaranteed, best-effort"));
     EXPECT_THAT(message("edge-gpu.io/gpu-model", "T4||A10"), HasSubstr("Tesla T4|A10"));
     EXPECT_THAT(message("edge-gpu.io/gpu-model", ""), HasSubstr("edge-gpu.io/gpu-model"));
     EXPECT_THAT(message("edge-gpu.io/gpu-model", "--"), HasSubstr("edge-gpu.io/gpu-model"));

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,17 @@ struct MigIds {
     unsigned gpu_instance = 0;
     unsigned compute_instance = 0;
 };
+// One process with work on a card; its PID as this process's PID namespace knows it.
+struct ProcessMemory {
+    unsigned pid = 0;
+    std::optional<std::uint64_t> bytes;  // none: the driver does not tell
+};
+struct ProcessSample {
+    unsigned pid = 0;
+    std::uint64_t time_us = 0;  // CLOCK_REALTIME
+    unsigned sm_percent = 0;
+};
+enum class ProcessKind { kCudaWork, kGraphicsWork, kMpsClients };
 struct RemappedRows {
     bool pending = false;
     bool failed = false;
@@ -66,6 +78,13 @@ class Nvml {
     Answer<std::string> pci_bus_id(nvml::Device device) const;  // as in sysfs, "0000:3b:00.0"
     Answer<nvml::Memory> memory(nvml::Device device) const;
     Answer<nvml::Utilization> utilization(nvml::Device device) const;
+    // Of a card or a MIG instance. NOT_SUPPORTED or FUNCTION_NOT_FOUND where there is no such list.
+    Answer<std::vector<ProcessMemory>> processes(nvml::Device device, ProcessKind kind) const;
+    // What processes did since `after_us` (0: as far as the driver remembers); nothing is an empty
+    // answer. Not with MIG. One sample a process is its average since then, several are periods.
+    Answer<std::vector<ProcessSample>> process_utilization(
+        nvml::Device device, std::uint64_t after_us
+    ) const;
     Answer<std::string> compute_capability(nvml::Device device) const;
     Answer<std::string> brand(nvml::Device device) const;
 
@@ -100,7 +119,10 @@ class Nvml {
     template <class... Args>
     nvml::Code call(int function, Args... args) const;
 
-    static constexpr int kFunctions = 40;
+    template <class Info>
+    Answer<std::vector<ProcessMemory>> list_processes(int function, nvml::Device device) const;
+
+    static constexpr int kFunctions = 44;
     static constexpr int kVersions = 3;
     Status load(const std::string& path);
     void resolve();

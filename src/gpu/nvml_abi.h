@@ -69,6 +69,35 @@ struct Utilization {
 };
 static_assert(sizeof(Utilization) == 8);
 
+// What nvmlDeviceGet*RunningProcesses tell of one process, without a suffix. kNoValue: memory that
+// the driver does not tell (as where WDDM or a coherent platform manages it).
+inline constexpr std::uint64_t kNoValue = ~std::uint64_t{0};
+struct ProcessInfoV1 {
+    std::uint32_t pid;
+    std::uint64_t used_bytes;
+};
+static_assert(sizeof(ProcessInfoV1) == 16);
+
+// ..._v2 and ..._v3, but for _v3 in branch 535, whose first drivers have a longer struct there.
+struct ProcessInfoV2 {
+    std::uint32_t pid;
+    std::uint64_t used_bytes;
+    std::uint32_t gpu_instance;
+    std::uint32_t compute_instance;
+};
+static_assert(sizeof(ProcessInfoV2) == 24);
+
+// nvmlProcessUtilizationSample_t; microseconds of CLOCK_REALTIME, percent
+struct ProcessUtilization {
+    std::uint32_t pid;
+    std::uint64_t time_us;
+    std::uint32_t sm;
+    std::uint32_t memory;
+    std::uint32_t encoder;
+    std::uint32_t decoder;
+};
+static_assert(sizeof(ProcessUtilization) == 32 && offsetof(ProcessUtilization, sm) == 16);
+
 // nvmlEventData_t; the first version of the wait leaves the instances untouched.
 struct EventData {
     Device device;

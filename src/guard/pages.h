@@ -77,9 +77,14 @@ static_assert(
 static_assert(offsetof(DeviceLimits, mode) == 48 && offsetof(DeviceLimits, flags) == 72);
 static_assert(offsetof(DeviceLimits, neighbours) == 76);
 
+// LimitsBody::flags: notes of the agent to itself, for when it starts anew and the API server is
+// away; the guard ignores them.
+inline constexpr std::uint32_t kGuaranteed = 1;  // best-effort neighbours wait for it
+inline constexpr std::uint32_t kBestEffort = 2;  // waits for guaranteed neighbours
+
 struct LimitsBody {
     std::uint32_t device_count;  // 1..kMaxDevices
-    std::uint32_t flags;         // none yet, 0
+    std::uint32_t flags;         // kGuaranteed, ...
     std::uint8_t reserved[56];
     DeviceLimits devices[kMaxDevices];
 };

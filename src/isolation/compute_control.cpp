@@ -5,12 +5,19 @@
 namespace egpu::isolation {
 
 guard::ContainerSample sample_of(
-    std::string_view token, const Quota& quota, const LedgerCopy& ledger, std::size_t position
+    std::string_view token,
+    const Quota& quota,
+    const LedgerCopy& ledger,
+    std::size_t position,
+    const std::optional<guard::Measured>& measured
 ) {
     const std::uint64_t name = std::hash<std::string_view>{}(token);
     guard::ContainerSample sample;
     sample.id = name;
     sample.mode = quota.cards[position].mode;
+    sample.guaranteed = quota.priority == core::GpuPriority::kGuaranteed;
+    sample.best_effort = quota.priority == core::GpuPriority::kBestEffort;
+    sample.measured = measured;
     sample.share_ppm = quota.cards[position].share_ppm;
     sample.demand_ns = ledger.cards[position].demand_ns;
     sample.throttled_ns = ledger.cards[position].throttled_ns;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string_view>
 
 #include "guard/compute/agent_control.h"
@@ -14,7 +15,11 @@ namespace egpu::isolation {
 
 // What the allocation `token` did on the card at `position` of its quota.
 guard::ContainerSample sample_of(
-    std::string_view token, const Quota& quota, const LedgerCopy& ledger, std::size_t position
+    std::string_view token,
+    const Quota& quota,
+    const LedgerCopy& ledger,
+    std::size_t position,
+    const std::optional<guard::Measured>& measured = std::nullopt
 );
 
 void apply_control(const guard::ContainerControl& control, guard::DeviceLimits& limits);

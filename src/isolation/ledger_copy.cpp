@@ -45,15 +45,35 @@ ProcessUse process_of(const guard::ProcessSlot& slot, std::uint64_t index) {
     return use;
 }
 
+SlotClaim claim_of(const guard::ProcessSlot& slot, std::uint32_t live) {
+    SlotClaim claim;
+    for (unsigned i = 0; i < guard::kMaxDevices; ++i) claim.used_bytes[i] = slot.used[i].load();
+    const std::uint64_t holder = slot.holder.load();
+    if (holder >> 32 != live) return claim;  // what stands there is another's
+    claim.pid = static_cast<unsigned>(holder);
+    claim.start_time = slot.start_time.load();
+    claim.pid_namespace = slot.pid_namespace.load();
+    return claim;
+}
+
 void add_slot(const guard::ProcessSlot& slot, std::uint64_t index, LedgerCopy& copy) {
     const std::uint32_t live = slot.live.load();
     if (live == 0 || (live & guard::kOwnerDied) != 0) return;
     ++copy.processes;
+    if (index == guard::kSpillSlot) {
+        copy.spilled = copy.claims.size() == guard::kSpillSlot;
+    } else {
+        copy.claims.push_back(claim_of(slot, live));
+    }
     bool working = false;
     copy.uncovered = add_capped(copy.uncovered, slot.stats.uncovered.load());
     copy.unknown_frees = add_capped(copy.unknown_frees, slot.stats.unknown_frees.load());
     for (unsigned i = 0; i < guard::kMaxDevices; ++i) {
         CardUsage& card = copy.cards[i];
+        card.slots_bytes = add_capped(card.slots_bytes, slot.used[i].load());
+        card.let_through = add_capped(card.let_through, slot.compute[i].let_through.load());
+        card.outstanding_ns =
+            add_capped(card.outstanding_ns, slot.compute[i].outstanding_ns.load());
         card.launches = add_capped(card.launches, slot.compute[i].launches.load());
         card.charged_ns = add_capped(card.charged_ns, slot.compute[i].charged_ns.load());
         card.throttled_ns = add_capped(card.throttled_ns, slot.compute[i].throttled_ns.load());
@@ -102,6 +122,7 @@ Result<LedgerCopy> read_ledger(const std::filesystem::path& path) {
         copy.cards[i].peak_bytes =
             std::min(totals.peak_units.load(), guard::kUnitMask) * guard::kUnitBytes;
         copy.cards[i].refused = totals.refused.load();
+        copy.cards[i].audit_repairs = totals.audit_repairs.load();
         copy.cards[i].demand_ns = ledger->compute[i].demand_ns.load();
         copy.cards[i].largest_ns = ledger->compute[i].largest_ns.load();
     }

@@ -17,11 +17,15 @@ namespace egpu::isolation {
 struct CardUsage {
     std::uint64_t used_bytes = 0;
     std::uint64_t peak_bytes = 0;
-    std::uint64_t refused = 0;  // allocations refused for the quota
+    std::uint64_t slots_bytes = 0;    // by the slots that are held
+    std::uint64_t refused = 0;        // allocations refused for the quota
+    std::uint64_t audit_repairs = 0;  // sums found too high and put right
     // Summed over the processes that are there; what ended processes did is not in it.
     std::uint64_t launches = 0;
     std::uint64_t charged_ns = 0;
     std::uint64_t throttled_ns = 0;
+    std::uint64_t let_through = 0;     // launches let through because a wait was at its bound
+    std::uint64_t outstanding_ns = 0;  // charged, not known to have completed
     // Of the compute bucket: when a process last charged or was held back (CLOCK_MONOTONIC), the
     // longest kernel of late.
     std::uint64_t demand_ns = 0;
@@ -37,9 +41,19 @@ struct ProcessUse {
     std::array<std::uint64_t, guard::kMaxDevices> span_cost_ns{};
 };
 
+// A held slot as its holder names itself; what it claims to have allocated.
+struct SlotClaim {
+    unsigned pid = 0;                 // in its own PID namespace; 0: not told (yet)
+    std::uint64_t start_time = 0;     // as in /proc/PID/stat; 0: not told
+    std::uint64_t pid_namespace = 0;  // inode; 0: not told
+    std::array<std::uint64_t, guard::kMaxDevices> used_bytes{};
+};
+
 struct LedgerCopy {
     std::array<CardUsage, guard::kMaxDevices> cards{};
     int processes = 0;                // slots that are held
+    std::vector<SlotClaim> claims;    // of those, without the one that is shared
+    bool spilled = false;             // all are held, and processes share the last one
     std::vector<ProcessUse> working;  // those of them that have charged anything
     std::uint64_t uncovered = 0;
     std::uint64_t unknown_frees = 0;

@@ -80,7 +80,8 @@ Result<CardId> card_id(std::string_view uuid) {
 Result<Quota> quota_of(
     std::span<const core::CardShare> shares,
     std::span<const core::Card> cards,
-    core::ComputeMode mode
+    core::ComputeMode mode,
+    core::GpuPriority priority
 ) {
     if (shares.size() > guard::kMaxDevices) {
         return Error{
@@ -89,6 +90,7 @@ Result<Quota> quota_of(
                 std::to_string(guard::kMaxDevices)};
     }
     Quota quota;
+    quota.priority = priority;
     for (const core::CardShare& share : shares) {
         CardQuota card;
         EG_TRY(card.uuid, card_id(share.uuid));
@@ -103,6 +105,9 @@ Result<Quota> quota_of(
 guard::LimitsBody body_of(const Quota& quota, const std::optional<guard::LimitsBody>& before) {
     guard::LimitsBody body = before.value_or(guard::LimitsBody{});
     body.device_count = static_cast<std::uint32_t>(quota.cards.size());
+    body.flags = quota.priority == core::GpuPriority::kGuaranteed   ? guard::kGuaranteed
+                 : quota.priority == core::GpuPriority::kBestEffort ? guard::kBestEffort
+                                                                    : 0;
     for (std::size_t i = 0; i < quota.cards.size(); ++i) {
         const CardQuota& card = quota.cards[i];
         guard::DeviceLimits& limits = body.devices[i];
@@ -121,6 +126,8 @@ Result<Quota> quota_from(const guard::LimitsBody& body) {
         return Error{ErrorCode::kInvalid, "a limits page with an impossible number of devices"};
     }
     Quota quota;
+    if (body.flags == guard::kGuaranteed) quota.priority = core::GpuPriority::kGuaranteed;
+    if (body.flags == guard::kBestEffort) quota.priority = core::GpuPriority::kBestEffort;
     for (std::uint32_t i = 0; i < body.device_count; ++i) {
         const guard::DeviceLimits& limits = body.devices[i];
         CardQuota card;

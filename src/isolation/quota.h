@@ -30,6 +30,7 @@ struct CardQuota {
 
 struct Quota {
     std::vector<CardQuota> cards;  // the order never changes while the allocation lives
+    core::GpuPriority priority = core::GpuPriority::kNormal;
 
     bool operator==(const Quota&) const = default;
 };
@@ -42,7 +43,8 @@ Result<CardId> card_id(std::string_view uuid);
 Result<Quota> quota_of(
     std::span<const core::CardShare> shares,
     std::span<const core::Card> cards,
-    core::ComputeMode mode
+    core::ComputeMode mode,
+    core::GpuPriority priority = core::GpuPriority::kNormal
 );
 
 core::ComputeMode core_mode(guard::ComputeMode mode);

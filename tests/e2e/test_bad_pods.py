@@ -27,11 +27,13 @@ BAD = {
     "memory-no-container": (asking(), {MEMORY: "side=1Gi"}, 'annotation edge-gpu.io/memory names container "side", which the pod does not have'),
     "no-model": (asking(), {"edge-gpu.io/gpu-model": "Tesla T4"}, "no healthy card of model Tesla T4"),
     "unknown-compute": (asking(), {"edge-gpu.io/compute": "fast"}, 'edge-gpu.io/compute "fast" is none of hard, soft, burst, off'),
+    "unknown-priority": (asking(), {"edge-gpu.io/priority": "high"}, 'edge-gpu.io/priority "high" is none of guaranteed, best-effort'),
     "share-900": (asking(share=900), {}, "Insufficient nano-gpu/gpu-percent"),
 }
 # What repairs a pod whose annotations were wrong.
 REPAIRS = {"unknown-policy": f"{POLICY}=spread", "memory-above-card": f"{MEMORY}=4Gi", "memory-no-amount": f"{MEMORY}=1Gi",
-           "memory-no-container": f"{MEMORY}=main=1Gi", "no-model": "edge-gpu.io/gpu-model=Tesla T4|H100", "unknown-compute": "edge-gpu.io/compute=soft"}
+           "memory-no-container": f"{MEMORY}=main=1Gi", "no-model": "edge-gpu.io/gpu-model=Tesla T4|H100", "unknown-compute": "edge-gpu.io/compute=soft",
+           "unknown-priority": "edge-gpu.io/priority=best-effort"}
 
 
 # What Kubernetes itself refuses, and a word of its answer.

@@ -1,0 +1,197 @@
+#include "gpu/usage_watch.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "base/backoff.h"
+#include "base/check.h"
+#include "base/log.h"
+
+namespace egpu::gpu {
+
+// Shared with the thread, which may outlive the UsageWatch when it is stuck inside the driver.
+struct UsageWatch::Core {
+    Core(UsageWatchOptions o, Callbacks c)
+        : options(std::move(o)),
+          callbacks(std::move(c)),
+          backoff(options.retry_first, options.retry_most) {}
+
+    void run();
+    void wait_until_due();
+    bool ensure_open();
+    void look(const UsageWanted& now_wanted, bool memory);
+    void tell(const std::function<void()>& callback);
+
+    const UsageWatchOptions options;
+    const Callbacks callbacks;
+
+    // The thread's own.
+    Nvml nvml;
+    std::optional<UsageReader> reader;
+    Backoff backoff;
+    std::string last_error;
+    TimePoint closed_until{};
+    TimePoint last_memory{};
+    TimePoint last_look{};
+
+    std::mutex callback_mutex;  // held while a callback runs, so that stop() can wait for its end
+    bool closed = false;
+
+    mutable std::mutex mutex;  // guards what follows; held for copies only
+    std::condition_variable changed;
+    UsageWanted wanted;
+    TimePoint busy_since{};
+    bool stopping = false;
+    bool started = false;
+    bool finished = false;
+    std::thread thread;
+};
+
+void UsageWatch::Core::tell(const std::function<void()>& callback) {
+    const std::lock_guard lock(callback_mutex);
+    if (!closed) callback();
+}
+
+// Until a look is due, or the stop.
+void UsageWatch::Core::wait_until_due() {
+    std::unique_lock lock(mutex);
+    while (!stopping) {
+        if (wanted.cards.empty()) {
+            if (nvml.is_open()) return;  // to close it
+            changed.wait(lock);
+            continue;
+        }
+        TimePoint due = last_memory + wanted.memory_every;
+        if (wanted.samples_every > Duration::zero()) {
+            due = std::min(due, last_look + wanted.samples_every);
+        }
+        due = std::max(due, closed_until);
+        if (MonoClock::now() >= due) return;
+        changed.wait_until(lock, due);
+    }
+}
+
+bool UsageWatch::Core::ensure_open() {
+    if (nvml.is_open()) return true;
+    const Status opened = nvml.open(options.library, options.driver_root);
+    const std::string error = opened ? "" : opened.error().message;
+    // The monitor of cards says more about why.
+    if (error != last_error && !error.empty()) {
+        log::debug("use of the cards cannot be measured", {{"error", error}});
+    }
+    last_error = error;
+    if (!opened) {
+        closed_until = MonoClock::now() + backoff.next();
+        return false;
+    }
+    backoff.reset();
+    reader.emplace(nvml);
+    return true;
+}
+
+void UsageWatch::Core::look(const UsageWanted& now_wanted, bool memory) {
+    {
+        const std::lock_guard lock(mutex);
+        busy_since = MonoClock::now();
+    }
+    Result<std::vector<CardLook>> looks = std::vector<CardLook>{};
+    if (ensure_open()) {
+        if (memory) tell(callbacks.before);
+        looks = reader->look(now_wanted.cards, memory);
+        if (!looks || now_wanted.memory_every >= options.close_between) {
+            reader.reset();
+            nvml.close();
+            if (!looks) closed_until = MonoClock::now() + backoff.next();
+        }
+    } else {
+        looks = Error{ErrorCode::kUnavailable, last_error};
+    }
+    last_look = MonoClock::now();
+    if (memory) last_memory = last_look;
+    if (looks) tell([&] { callbacks.seen(*looks, memory); });
+    const std::lock_guard lock(mutex);
+    busy_since = {};
+}
+
+void UsageWatch::Core::run() {
+    while (true) {
+        wait_until_due();
+        UsageWanted now_wanted;
+        {
+            const std::lock_guard lock(mutex);
+            if (stopping) break;
+            now_wanted = wanted;
+        }
+        if (now_wanted.cards.empty()) {
+            reader.reset();
+            nvml.close();
+            continue;
+        }
+        look(now_wanted, MonoClock::now() >= last_memory + now_wanted.memory_every);
+    }
+    reader.reset();
+    nvml.close();
+}
+
+UsageWatch::UsageWatch(UsageWatchOptions options, Callbacks callbacks)
+    : core_(std::make_shared<Core>(std::move(options), std::move(callbacks))) {}
+
+UsageWatch::~UsageWatch() {
+    stop();
+}
+
+void UsageWatch::start() {
+    const std::lock_guard lock(core_->mutex);
+    EG_CHECK(!core_->started);
+    core_->started = true;
+    core_->thread = std::thread([core = core_] {
+        core->run();
+        const std::lock_guard done(core->mutex);
+        core->finished = true;
+        core->changed.notify_all();
+    });
+}
+
+void UsageWatch::stop() {
+    {
+        const std::lock_guard lock(core_->mutex);
+        core_->stopping = true;
+        core_->changed.notify_all();
+    }
+    {
+        const std::lock_guard lock(core_->callback_mutex);
+        core_->closed = true;
+    }
+    std::unique_lock lock(core_->mutex);
+    if (!core_->thread.joinable()) return;
+    const bool finished = core_->changed.wait_for(lock, core_->options.stop_deadline, [this] {
+        return core_->finished;
+    });
+    std::thread thread = std::move(core_->thread);
+    lock.unlock();
+    if (finished) {
+        thread.join();
+    } else {
+        log::warn("the NVIDIA driver does not answer; its thread is left behind at shutdown");
+        thread.detach();
+    }
+}
+
+void UsageWatch::want(UsageWanted wanted) {
+    const std::lock_guard lock(core_->mutex);
+    if (core_->wanted == wanted) return;
+    core_->wanted = std::move(wanted);
+    core_->changed.notify_all();
+}
+
+Duration UsageWatch::busy_for() const {
+    const std::lock_guard lock(core_->mutex);
+    if (core_->busy_since == TimePoint{}) return Duration::zero();
+    return MonoClock::now() - core_->busy_since;
+}
+
+}  // namespace egpu::gpu
