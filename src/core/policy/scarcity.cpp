@@ -1,0 +1,135 @@
+#include "core/policy/scarcity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <tuple>
+
+namespace egpu::core {
+namespace {
+
+using Lanes = float __attribute__((vector_size(16)));
+
+Lanes load(const float* from) {
+    Lanes out;
+    std::memcpy(&out, from, sizeof out);
+    return out;
+}
+
+Lanes all(float value) {
+    return Lanes{value, value, value, value};
+}
+
+// A pod that asks for exactly what there is must come out at 1 copy, whatever the rounding.
+float inverse(std::int32_t amount) {
+    return amount <= 0 ? 1e9F : static_cast<float>((1 + 2e-6) / amount);
+}
+
+// Half a thousandth of a core: room for the pods that ask for nothing, and for no other.
+float at_least_a_trace(std::int32_t amount) {
+    return std::max(static_cast<float>(amount), 0.5F);
+}
+
+int copies_on_cards(const Room& room, int cards, int percent) {
+    if (percent == 100) return room.empty_cards() / cards;
+    int copies = 0;
+    for (int card = 0; card < room.cards; ++card) copies += room.free[card] / percent;
+    return copies / cards;
+}
+
+}  // namespace
+
+double Scarcity::capacity(const Room& room, const Shape& shape) {
+    if (shape.cards == 0 || !shape.allows(room.model)) return 0;
+    double copies = copies_on_cards(room, shape.cards, shape.percent);
+    copies = std::min<double>(copies, at_least_a_trace(room.cpu_milli) * inverse(shape.cpu_milli));
+    copies =
+        std::min<double>(copies, at_least_a_trace(room.memory_mib) * inverse(shape.memory_mib));
+    return copies < 1 ? 0 : copies * shape.gpu();
+}
+
+Scarcity::Scarcity(
+    std::span<const ShapeWeight> demand,
+    std::span<const RoomCount> rooms,
+    const ScarcityOptions& options
+) {
+    using Key = std::tuple<std::uint64_t, std::uint8_t, std::uint8_t>;
+    std::map<Key, std::vector<const ShapeWeight*>> grouped;
+    for (const ShapeWeight& each : demand) {
+        const Shape& s = each.shape;
+        if (s.cards > 0) grouped[{s.models, s.cards, s.percent}].push_back(&each);
+    }
+    std::vector<const ShapeWeight*> at;  // by position in the arrays
+    for (const auto& [key, shapes] : grouped) {
+        Group group{std::get<0>(key), std::get<1>(key), std::get<2>(key), at.size(), 0};
+        for (const ShapeWeight* each : shapes) {
+            at.push_back(each);
+            per_cpu_.push_back(inverse(each->shape.cpu_milli));
+            per_memory_.push_back(inverse(each->shape.memory_mib));
+        }
+        while (at.size() % kLanes != 0) {
+            at.push_back(nullptr);
+            per_cpu_.push_back(0);
+            per_memory_.push_back(0);
+        }
+        group.end = at.size();
+        groups_.push_back(group);
+    }
+    std::vector<double> sums(at.size());
+    double installed = 0;
+    double free = 0;
+    for (const RoomCount& each : rooms) {
+        installed += each.room.cards * static_cast<double>(each.nodes);
+        free += each.room.free_total() / 100.0 * each.nodes;
+        add_capacities(each.room, each.nodes, sums);
+    }
+    price_.assign(at.size(), 0);
+    const double scale = installed > 0 ? options.weight * free / installed : 0;
+    for (std::size_t i = 0; i < at.size(); ++i) {
+        if (at[i] == nullptr) continue;
+        const double gpu = at[i]->shape.gpu();
+        const double left = std::max(sums[i] * gpu, gpu);
+        price_[i] = static_cast<float>(
+            scale * at[i]->weight * std::pow(installed / left, options.exponent) * gpu
+        );
+    }
+}
+
+void Scarcity::add_capacities(const Room& room, double nodes, std::vector<double>& sums) const {
+    const float cpu = at_least_a_trace(room.cpu_milli);
+    const float memory = at_least_a_trace(room.memory_mib);
+    for (const Group& group : groups_) {
+        if (group.models != 0 && ((group.models >> room.model) & 1U) == 0) continue;
+        const auto copies = static_cast<float>(copies_on_cards(room, group.cards, group.percent));
+        if (copies < 1) continue;
+        for (std::size_t i = group.begin; i < group.end; ++i) {
+            const float most = std::min({copies, cpu * per_cpu_[i], memory * per_memory_[i]});
+            if (most >= 1) sums[i] += static_cast<double>(most) * nodes;
+        }
+    }
+}
+
+double Scarcity::value(const Room& room) const {
+    const Lanes cpu = all(at_least_a_trace(room.cpu_milli));
+    const Lanes memory = all(at_least_a_trace(room.memory_mib));
+    const Lanes one = all(1);
+    Lanes sum = all(0);
+    for (const Group& group : groups_) {
+        if (group.models != 0 && ((group.models >> room.model) & 1U) == 0) continue;
+        const int copies = copies_on_cards(room, group.cards, group.percent);
+        if (copies < 1) continue;
+        const Lanes most = all(static_cast<float>(copies));
+        for (std::size_t i = group.begin; i < group.end; i += kLanes) {
+            const Lanes by_cpu = cpu * load(&per_cpu_[i]);
+            const Lanes by_memory = memory * load(&per_memory_[i]);
+            Lanes able = by_cpu < by_memory ? by_cpu : by_memory;
+            able = able < most ? able : most;
+            able = able < one ? all(0) : able;
+            sum += able * load(&price_[i]);
+        }
+    }
+    return static_cast<double>(sum[0] + sum[1]) + static_cast<double>(sum[2] + sum[3]);
+}
+
+}  // namespace egpu::core
