@@ -13,6 +13,7 @@
 #include "doctor/cuda_probe.h"
 #include "scheduler/app.h"
 #include "sim/demo.h"
+#include "simulate/app.h"
 
 namespace {
 
@@ -49,6 +50,11 @@ constexpr std::array kCommands{
         "",
         egpu::doctor::run_doctor,
         "looks at a node and says what keeps GPU pods from running, with the fix"},
+    Command{
+        "simulate",
+        "",
+        egpu::simulate::run_simulate,
+        "placement policies against a trace of pods, in virtual time"},
     Command{
         "scheduler-config",
         "",

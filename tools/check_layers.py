@@ -20,6 +20,7 @@ ALLOWED = {
     "agent": {"base", "flags", "core", "http", "k8s", "gpu", "inject", "isolation", "kubelet", "guard"},
     "cli": {"base", "flags", "core", "http", "k8s", "gpu", "inject"},
     "doctor": {"base", "flags", "core", "http", "k8s", "gpu", "inject", "cli"},
+    "simulate": {"base", "flags", "core"},
     "sim": {"base", "flags", "core", "http", "k8s", "gpu", "kubelet", "scheduler", "agent", "testing"},
     "testing": {"base", "core", "http", "k8s", "gpu", "inject", "kubelet", "guard"},
     "guard": set(),

@@ -52,11 +52,7 @@ void DemandStatistics::drop_rarest() {
 }
 
 std::vector<ShapeWeight> DemandStatistics::weights() const {
-    std::vector<ShapeWeight> out = counts_;
-    double sum = 0;
-    for (const ShapeWeight& each : out) sum += each.weight;
-    for (ShapeWeight& each : out) each.weight /= sum;
-    return out;
+    return counts_;
 }
 
 }  // namespace egpu::core

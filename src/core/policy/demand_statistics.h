@@ -17,7 +17,7 @@ struct ShapeHash {
 
 struct ShapeWeight {
     Shape shape;
-    double weight = 0;  // relative; DemandStatistics makes them sum to 1
+    double weight = 0;  // relative: a count will do
 };
 
 class DemandStatistics {
@@ -29,7 +29,7 @@ class DemandStatistics {
     void arrived(const Shape& shape);
     std::uint64_t arrivals() const { return arrivals_; }
     std::size_t shapes() const { return counts_.size(); }
-    // Sum 1. Equal histories give equal lists.
+    // Equal histories give equal lists. Without forgetting, counts.
     std::vector<ShapeWeight> weights() const;
 
   private:

@@ -179,9 +179,6 @@ void Fleet::arrived(const Shape& shape) {
 
 void Fleet::know_demand(std::span<const ShapeWeight> demand) {
     state_->known.assign(demand.begin(), demand.end());
-    double sum = 0;
-    for (const ShapeWeight& each : state_->known) sum += each.weight;
-    for (ShapeWeight& each : state_->known) each.weight /= sum;
     state_->next_redraw = state_->arrivals;
 }
 

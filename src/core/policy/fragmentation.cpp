@@ -35,10 +35,12 @@ Fragmentation::Fragmentation(std::span<const ShapeWeight> demand, double popular
     });
     double kept = 0;
     std::size_t count = 0;
-    while (count < typical_.size() && kept < popularity * total)
+    while (count < typical_.size() && kept < popularity * total) {
         kept += typical_[count++].frequency;
+    }
     typical_.resize(count);
-    for (Typical& each : typical_) each.frequency /= kept;
+    // In two steps, as published.
+    for (Typical& each : typical_) each.frequency = each.frequency / total / (kept / total);
 }
 
 double Fragmentation::amount(const Room& room) const {
@@ -83,7 +85,7 @@ double Fragmentation::amount(const Room& room) const {
 }
 
 double fragmentation_score(double before, double after) {
-    return std::trunc(100 / (1 + std::exp(-(before - after) / 1000)));
+    return std::trunc(1 / (1 + std::exp(-((before - after) / 1000))) * 100);
 }
 
 }  // namespace egpu::core

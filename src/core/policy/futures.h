@@ -17,17 +17,15 @@
 namespace egpu::core {
 
 struct FutureOptions {
-    int futures = 32;
-    int pods = 32;  // of each
+    int futures = 24;
+    int pods = 40;          // of each; at most 64
+    double cpu_only = 0.3;  // pods without a card are drawn so many times as often as they arrive
     std::uint64_t seed = 0;
 };
 
 class Futures {
   public:
-    // `models`: bit per ModelId that rooms have; others are slower.
-    Futures(
-        std::span<const ShapeWeight> demand, const FutureOptions& options, std::uint64_t models
-    );
+    Futures(std::span<const ShapeWeight> demand, const FutureOptions& options);
 
     // Mean GPU, in cards, that the room takes.
     double value(const Room& room) const;
@@ -39,20 +37,27 @@ class Futures {
         std::uint8_t cards = 0;
         std::uint8_t percent = 0;
     };
-    // The futures with only the pods that may run on one model.
-    struct Sequence {
-        std::vector<Pod> pods;
-        std::vector<std::uint32_t> ends;  // of each future in `pods`
-        int least_percent = 100;
-        std::int32_t least_cpu = kUnlimited;  // of pods with cards
-    };
-    Sequence for_model(ModelId model) const;
-    double value_in(const Sequence& sequence, const Room& room) const;
+    // The pods of one future that are of some kind, a bit for each.
+    using Set = std::uint64_t;
+    static constexpr int kMostPods = 64;
 
-    std::vector<Shape> drawn_;  // all futures one after another
-    int pods_per_future_;
-    std::array<int, kMaxModels> by_model_;  // index into sequences_, -1: not prepared
-    std::vector<Sequence> sequences_;
+    struct Limits {  // of the pods with cards that a model may run
+        int least_percent = 100;
+        std::int32_t least_cpu = kUnlimited;
+    };
+    // What one future finds out about a room.
+    struct Cards;
+    int taken_by(
+        std::size_t future, Set allowed, const Limits& limits, Cards cards, const Room& room
+    ) const;
+
+    std::size_t futures_ = 0;
+    std::vector<Pod> pods_;      // kMostPods per future
+    std::vector<Set> cpu_only_;  // by future
+    std::vector<Set> shares_;    // by largest percent (0..99) and future: asking for at most that
+    std::vector<Set> wholes_;    // by number of cards (0..16) and future: likewise
+    std::vector<Set> allowed_;   // by model and future
+    std::array<Limits, kMaxModels> limits_;
 };
 
 }  // namespace egpu::core

@@ -97,11 +97,9 @@ void Refresh::Work::make_outlook() {
     }
     outlook.scarcity = std::make_shared<const Scarcity>(demand, rooms, options.scarcity);
     if (!redraw) return;
-    std::uint64_t models = 1;
-    for (const RoomCount& each : rooms) models |= std::uint64_t{1} << each.room.model;
     FutureOptions with_seed = options.futures;
     with_seed.seed = options.seed;
-    outlook.futures = std::make_shared<const Futures>(demand, with_seed, models);
+    outlook.futures = std::make_shared<const Futures>(demand, with_seed);
 }
 
 bool Refresh::Work::step(int values) {

@@ -7,6 +7,7 @@
 // (cards installed / capacity)^2, scaled by the share of cards still free.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -24,6 +25,7 @@ struct RoomCount {
 struct ScarcityOptions {
     double weight = 0.05;  // of the whole term against expected fill
     double exponent = 2;
+    double cpu_only = 1;  // what pods without a card count beside those with one
 };
 
 class Scarcity {
@@ -50,7 +52,10 @@ class Scarcity {
         std::uint8_t percent = 0;
         std::size_t begin = 0;  // in the arrays below; a multiple of kLanes
         std::size_t end = 0;
+        std::array<std::uint8_t, 101> copies{};  // on a card, by its free percent
     };
+    static Group group_of(const Shape& shape);
+    static int copies_on_cards(const Room& room, const Group& group, int most_free, int empty);
     void add_capacities(const Room& room, double nodes, std::vector<double>& sums) const;
 
     std::vector<Group> groups_;

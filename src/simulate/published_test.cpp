@@ -1,0 +1,51 @@
+// One seed of the real trace against the published results, where the trace lies beside the
+// repository. Bounds are loose: docs/placement.md has the means over ten seeds.
+#include <atomic>
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "base/files.h"
+#include "simulate/replay.h"
+
+namespace egpu::simulate {
+namespace {
+
+struct Published {
+    const char* policy;
+    double at_130;
+    double tolerance;
+};
+
+TEST(PublishedTrace, OneSeedIsNearThePublishedMeans) {
+    const std::filesystem::path folder = std::filesystem::path(EDGE_GPU_SHARED) / "traces";
+    const auto nodes = read_file(folder / "openb_node_list_gpu_node.csv");
+    const auto pods = read_file(folder / "openb_pod_list_default.csv");
+    if (!nodes || !pods) GTEST_SKIP() << folder << " is not here";
+    const auto cluster = parse_cluster("nodes", *nodes);
+    ASSERT_TRUE(cluster.ok()) << cluster.error().message;
+    EXPECT_EQ(cluster->nodes.size(), 1213u);
+    EXPECT_EQ(cluster->cards(), 6212);
+    const auto workload = parse_workload("default", *pods, *cluster);
+    ASSERT_TRUE(workload.ok()) << workload.error().message;
+    EXPECT_EQ(workload->pods.size(), 8152u);
+    EXPECT_EQ(workload->rounded, 0u);
+    double fgd = 0;
+    for (const Published& each :
+         {Published{"best-fit", 93.08, 0.8}, {"random", 87.47, 1.2}, {"fgd", 95.39, 0.6}}) {
+        std::atomic<int> progress{0};
+        const auto run =
+            replay(*cluster, *workload, *core::find_scorer(each.policy), 42, {}, progress);
+        ASSERT_TRUE(run.ok());
+        EXPECT_NEAR(run->allocated_at_end, each.at_130, each.tolerance) << each.policy;
+        fgd = run->allocated_at_end;
+    }
+    std::atomic<int> progress{0};
+    const auto ours =
+        replay(*cluster, *workload, *core::find_scorer("fill-gradient"), 42, {}, progress);
+    ASSERT_TRUE(ours.ok());
+    EXPECT_GT(ours->allocated_at_end, fgd + 0.4);
+}
+
+}  // namespace
+}  // namespace egpu::simulate
