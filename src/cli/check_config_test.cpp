@@ -132,7 +132,7 @@ TEST(CheckConfig, MoreThanOneDocument) {
 }
 
 TEST(CheckConfig, LinesPointAtTheKey) {
-    const auto checked = check_config(replaced(configuration(), "weight: 10", "weight: 1"), {});
+    const auto checked = check_config(replaced(configuration(), "weight: 200", "weight: 1"), {});
     ASSERT_TRUE(checked);
     ASSERT_THAT(checked->findings.all(), SizeIs(1));
     EXPECT_EQ(checked->findings.all().front().line, 16);

@@ -40,7 +40,11 @@ constexpr Key kPolicyKeys[] = {
     {"managedResources", KeyType::kList},
     {"ignorable", KeyType::kBool}};
 
-constexpr std::int64_t kLeastWeight = 10;
+// The scores of the other plugins sum up to 1200 (MaxNodeScore 100 times the default weights), one
+// step of the extender's 0..10 counts ten times its weight: from here on edge-gpu's choice stands.
+constexpr std::int64_t kOthersSum = 1200;
+constexpr std::int64_t kLeastWeight = kOthersSum / 10 + 1;
+constexpr std::int64_t kGoodWeight = 200;
 
 struct Verb {
     const char* key;
@@ -131,7 +135,7 @@ void check_weight(const Fields& extender, bool ours, Findings& findings) {
     const std::int64_t weight = extender.integer("weight").value_or(0);
     const std::string path = extender.path("weight");
     const int line = extender.line("weight");
-    const std::string fix = "weight: " + std::to_string(kLeastWeight);
+    const std::string fix = "weight: " + std::to_string(kGoodWeight);
     if (weight <= 0) {
         findings.error(
             "weight",
@@ -145,10 +149,10 @@ void check_weight(const Fields& extender, bool ours, Findings& findings) {
             "weight-small",
             path,
             line,
-            std::to_string(weight) +
-                " drowns: the scores of the other plugins sum up to 1200, edge-gpu's to " +
-                std::to_string(weight * 100),
-            fix + " or more"
+            std::to_string(weight) + " drowns: a step of edge-gpu's score counts " +
+                std::to_string(weight * 10) + ", the scores of the other plugins sum up to " +
+                std::to_string(kOthersSum),
+            fix
         );
     }
 }

@@ -30,7 +30,8 @@ constexpr Key kPluginSetKeys[] = {{"enabled", KeyType::kList}, {"disabled", KeyT
 constexpr Key kPluginKeys[] = {{"name", KeyType::kText}, {"weight", KeyType::kInteger}};
 constexpr Key kPluginConfigKeys[] = {{"name", KeyType::kText}, {"args", KeyType::kMap}};
 
-constexpr std::int64_t kCompetingWeight = 5;  // half of the weight edge-gpu is given
+// With the other plugins' 1200 it outweighs a step of edge-gpu's score at its usual weight, 2000.
+constexpr std::int64_t kCompetingWeight = 8;
 
 void report_spreading(std::string path, int line, std::string what, Findings& findings) {
     findings.warning(
@@ -38,11 +39,10 @@ void report_spreading(std::string path, int line, std::string what, Findings& fi
         path,
         line,
         std::move(what) +
-            " prefers the emptiest nodes, against edge-gpu's binpack policy; the higher weight "
-            "wins",
-        "scoringStrategy type MostAllocated, or a weight well below edge-gpu's (10), or edge-gpu "
-        "scheduler "
-        "--policy spread"
+            " prefers the emptiest nodes, against every policy of edge-gpu but spread; the higher "
+            "weight wins",
+        "scoringStrategy type MostAllocated, or a weight below 8, or edge-gpu scheduler --policy "
+        "spread"
     );
 }
 

@@ -11,7 +11,7 @@ struct ConfigSettings {
     std::string extender_url = "http://127.0.0.1:39999/scheduler";
     std::string kubeconfig = "/etc/kubernetes/scheduler.conf";  // "": in-cluster
     bool leader_elect = true;
-    std::int64_t weight = 10;
+    std::int64_t weight = 200;
     std::int64_t http_timeout_ms = 5000;
     bool node_cache_capable = true;
     bool whole_cards = true;   // manage nvidia.com/gpu, too

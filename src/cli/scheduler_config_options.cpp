@@ -22,7 +22,7 @@ constexpr const char* kFooter =
 
 struct RawFlags {
     std::string kubernetes, check, output = "text";
-    std::string leader_elect = "true", weight = "10", http_timeout = "5s";
+    std::string leader_elect = "true", weight = "200", http_timeout = "5s";
     std::string node_cache_capable = "true", whole_cards = "true";
 };
 

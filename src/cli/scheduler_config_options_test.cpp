@@ -25,7 +25,7 @@ std::string refused(const std::vector<std::string>& arguments) {
 TEST(SchedulerConfigOptions, Defaults) {
     const SchedulerConfigOptions options = parsed({"--kubernetes", "v1.21.2+k3s1"});
     EXPECT_EQ(options.settings.minor, 21);
-    EXPECT_EQ(options.settings.weight, 10);
+    EXPECT_EQ(options.settings.weight, 200);
     EXPECT_EQ(options.settings.http_timeout_ms, 5000);
     EXPECT_TRUE(options.settings.leader_elect);
     EXPECT_TRUE(options.settings.whole_cards);

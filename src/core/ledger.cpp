@@ -293,7 +293,8 @@ Result<Placement> Ledger::reserve(
     std::string_view node,
     const PodRequest& request,
     TimePoint now,
-    Duration ttl
+    Duration ttl,
+    std::optional<int> card
 ) {
     if (pod.uid.empty()) return Error{ErrorCode::kInvalid, "the pod has no UID"};
     if (request.empty()) return Placement{};
@@ -318,6 +319,7 @@ Result<Placement> Ledger::reserve(
         return Error{ErrorCode::kNotFound, "node " + std::string(node) + " is not known"};
     }
     Query asked = query(request, pod.uid);
+    asked.prefer_ = card.value_or(-1);
     const Verdict verdict = plan_on(nodes_[*id], nodes_[*id].usage, asked);
     if (!verdict.fits) return Error{ErrorCode::kExhausted, std::string(verdict.reason)};
     const Placement placement = placement_from_choice(

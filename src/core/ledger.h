@@ -30,6 +30,7 @@
 #include "core/planner.h"
 #include "core/policy.h"
 #include "core/request.h"
+#include "core/room.h"
 #include "core/string_pool.h"
 
 namespace egpu::core {
@@ -93,7 +94,8 @@ class Ledger {
         std::string_view node,
         const PodRequest& request,
         TimePoint now,
-        Duration ttl
+        Duration ttl,
+        std::optional<int> card = {}  // NVML index that a pod with one share gets if it can
     );
     // The binding is written: keeps the reservation for `ttl` more, until the pod is seen. False
     // when there is no such reservation (it has become the pod already, or has expired).
@@ -115,6 +117,22 @@ class Ledger {
     Verdict fits_without(
         std::string_view node, Query& query, std::span<const std::string_view> victims
     ) const;
+
+    // --- for policies over rooms ---
+
+    std::size_t node_slots() const { return nodes_.size(); }  // ids are below
+    // What is free on the node; its model, CPU and memory are left to the caller. nullopt when the
+    // node is not known, has no card, or more than kRoomCards.
+    std::optional<Room> room(NodeId node) const;
+    std::string_view card_model(NodeId node) const;  // of the first card
+    HostAmounts host(NodeId node) const { return nodes_[node].host; }
+    int card_index(NodeId node, int position) const;  // in the room
+    // One container, without a memory cap and not an init container.
+    static bool asks_for_one(const Query& query);
+    // For a pod that asks_for_one(): its room alone decides whether the pod fits.
+    bool room_tells_all(NodeId node, const Query& query) const;
+    // What a plan of the pod's containers leaves of `before`; nullopt when it does not fit.
+    std::optional<Room> room_after(NodeId node, Query& query, const Room& before) const;
 
     // --- inspection ---
 

@@ -2,6 +2,7 @@
 #include "core/ledger_query.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/card.h"
 #include "core/card_search.h"
@@ -11,6 +12,18 @@
 #include "core/resolve.h"
 
 namespace egpu::core {
+
+namespace {
+
+// The card that somebody has chosen, else as binpack.
+std::int64_t preferring_rank(const CardOption& option, const PolicyContext& context) {
+    if (option.index == context.prefer) return std::numeric_limits<std::int64_t>::min();
+    return default_policy().card_rank(option, context);
+}
+
+const Policy kPreferring{"", "", CardOrder::kRanked, default_policy().node_score, preferring_rank};
+
+}  // namespace
 
 Verdict Query::refuse(Misfit misfit) {
     auto it = std::find(misfits_.begin(), misfits_.end(), misfit);
@@ -37,8 +50,9 @@ CardSearch& Query::search_on(int replicas) {
 }
 
 Query Ledger::query(const PodRequest& request, std::string_view uid) const {
-    const Policy* policy = find_policy(request.policy);
-    Query query(request, policy == nullptr ? *policy_ : *policy);
+    const Policy* policy = request.policy.empty() ? policy_ : find_policy(request.policy);
+    // The other policies plan as binpack does, and score by the room that this leaves.
+    Query query(request, policy == nullptr ? default_policy() : *policy);
     query.pod_key_ = stable_key(uid);
     if (uid.empty()) return query;
     const PodSlot slot = find_pod(uid);
@@ -70,7 +84,8 @@ Verdict Ledger::plan_on(const NodeRecord& node, const NodeUsage& usage, Query& q
         query.views_[i].usable &= acceptable(query, node.cards[i].model);
     }
     CardSearch& search = query.search_on(node.replicas);
-    const PolicyContext context{options_.seed, query.pod_key_, node.key};
+    const PolicyContext context{options_.seed, query.pod_key_, node.key, query.prefer_};
+    const Policy& policy = query.prefer_ >= 0 ? kPreferring : *query.policy_;
     const auto budgeted = [&](auto&& work) {
         const int budget = std::clamp(query.steps_, 0, kPlanSteps);
         int steps = budget;
@@ -79,7 +94,7 @@ Verdict Ledger::plan_on(const NodeRecord& node, const NodeUsage& usage, Query& q
         return result;
     };
     const PlanStatus status = budgeted([&](int& steps) {
-        return search.plan(query.views_, *query.policy_, context, steps, query.choice_);
+        return search.plan(query.views_, policy, context, steps, query.choice_);
     });
     if (status == PlanStatus::kFits) return {true, false, {}};
     return query.refuse(budgeted([&](int& steps) {

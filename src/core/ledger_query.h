@@ -31,6 +31,7 @@ class Query {
   public:
     const PodRequest& request() const { return request_; }
     const Policy& policy() const { return *policy_; }
+    std::uint64_t pod_key() const { return pod_key_; }
 
   private:
     friend class Ledger;
@@ -51,8 +52,13 @@ class Query {
         return summary.max_free >= largest_share_ && summary.empty >= largest_whole_;
     }
     // Best-fit on the summary's free percents, as the planner's first dive would do it. False when
-    // that fails, which proves nothing with several containers.
-    bool quick_plan(const NodeSummary& summary, NodeChange& change) const;
+    // that fails, which proves nothing with several containers. `left`, with several containers
+    // only: the free percents afterwards.
+    bool quick_plan(
+        const NodeSummary& summary,
+        NodeChange& change,
+        std::array<std::uint8_t, NodeSummary::kMaxCards>* left = nullptr
+    ) const;
     // Why it cannot fit, where that is certain; nullopt when it takes a search.
     std::optional<Verdict> quick_refusal(const NodeSummary& summary);
     bool fits_emptied(int healthy);
@@ -62,6 +68,7 @@ class Query {
     std::unique_ptr<CardSearch> search_;
     std::vector<std::pair<int, std::unique_ptr<CardSearch>>> replicated_;  // by replicas, when met
     std::uint64_t pod_key_ = 0;
+    int prefer_ = -1;  // NVML index of a card that comes before all others
     NodeId own_node_ = kNoNode;
     std::uint32_t own_pod_ = 0;
     int steps_ = kTotalSteps;

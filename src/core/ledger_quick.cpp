@@ -32,7 +32,11 @@ void Query::prepare_quick() {
     }
 }
 
-bool Query::quick_plan(const NodeSummary& summary, NodeChange& change) const {
+bool Query::quick_plan(
+    const NodeSummary& summary,
+    NodeChange& change,
+    std::array<std::uint8_t, NodeSummary::kMaxCards>* left
+) const {
     if (!quick_fits_alone(summary)) return false;
     change.cards = summary.cards;
     change.used_before = summary.used;
@@ -77,6 +81,7 @@ bool Query::quick_plan(const NodeSummary& summary, NodeChange& change) const {
         free[card] = static_cast<std::uint8_t>(free[card] - demand.percent);
         shared |= 1u << card;
     }
+    if (left != nullptr) *left = free;
     for (int i = 0; shared != 0; ++i, shared >>= 1) {
         if ((shared & 1) == 0) continue;
         ++change.share_cards;

@@ -20,6 +20,7 @@ struct PolicyContext {
     std::uint64_t seed = 0;
     std::uint64_t pod_key = 0;
     std::uint64_t node_key = 0;
+    int prefer = -1;  // NVML index of a card that was chosen already; not for policies to look at
 };
 
 // 64 well-mixed bits of `text`, the same in every process and build.

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/card.h"
-#include "core/policy.h"
+#include "core/policy/scorer.h"
 #include "core/quantity.h"
 
 namespace egpu::core {
@@ -224,10 +224,10 @@ Status read_annotations(
     EG_TRY_VOID(read_memory_keys(request, containers, annotations));
     if (const auto* text = find(kAnnotationPolicy)) {
         request.policy = trim(*text);
-        if (find_policy(request.policy) == nullptr) {
+        if (find_scorer(request.policy) == nullptr) {
             return invalid(
                 "annotation " + std::string(kAnnotationPolicy) + " " + shown(request.policy) +
-                " is none of " + policy_names()
+                " is none of " + scorer_names()
             );
         }
     }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "core/policy/scorer.h"
 #include "flags/values.h"
 
 namespace egpu::scheduler {
@@ -9,12 +10,12 @@ namespace egpu::scheduler {
 using flags::bad_value;
 
 Status check_policy(std::string_view flag, const std::string& policy) {
-    if (policy == "binpack" || policy == "spread" || policy == "random") return ok_status();
+    if (core::find_scorer(policy) != nullptr) return ok_status();
     if (policy.starts_with("random:") &&
         flags::to_number<std::uint64_t>(std::string_view(policy).substr(7))) {
         return ok_status();
     }
-    return bad_value(flag, policy, "a policy (binpack, spread, random or random:SEED)");
+    return bad_value(flag, policy, "a policy (" + core::scorer_names() + " or random:SEED)");
 }
 
 Status check_listen(const std::string& listen) {

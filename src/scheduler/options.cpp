@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "core/policy/scorer.h"
 #include "flags/command_line.h"
 #include "flags/log_flags.h"
 #include "flags/values.h"
@@ -47,7 +48,7 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
         "$PORT, "
         "or at 39999 when PORT is empty or not a number"
     );
-    app.add_option("--policy", raw.policy, "binpack, spread, random or random:SEED")
+    app.add_option("--policy", raw.policy, core::scorer_names() + " or random:SEED")
         ->default_str(raw.policy);
     app.add_option("--priority", raw.priority, "the same as --policy (nano-gpu-scheduler)");
     app.add_option(

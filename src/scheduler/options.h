@@ -19,7 +19,7 @@ namespace egpu::scheduler {
 struct Options {
     std::string kubeconfig;  // "": $KUBECONFIG, in-cluster or ~/.kube/config
     std::string listen;      // "host:port"; ":port" is all interfaces
-    std::string policy;      // "binpack", "spread", "random" or "random:SEED"
+    std::string policy;      // of core/policy/scorer.h, or "random:SEED"
     bool count_host = true;  // CPU and memory, for the policies
     bool leader_elect = false;
     std::string lease_name = "edge-gpu-scheduler";

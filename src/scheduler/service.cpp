@@ -14,6 +14,7 @@
 #include "scheduler/gate.h"
 #include "scheduler/handlers.h"
 #include "scheduler/leadership.h"
+#include "scheduler/policy_worker.h"
 #include "scheduler/state.h"
 #include "scheduler/sync.h"
 
@@ -28,7 +29,10 @@ StateOptions state_options(const Options& options) {
     out.ledger.count_host = options.count_host;
     const std::string_view policy = options.policy;
     const std::size_t colon = policy.find(':');
-    out.ledger.policy = policy.substr(0, colon);
+    out.policy = policy.substr(0, colon);
+    // Others score by the room that binpack's choice of cards leaves, or choose the card
+    // themselves.
+    if (core::find_policy(out.policy) != nullptr) out.ledger.policy = out.policy;
     if (colon != std::string_view::npos) {
         const std::string_view seed = policy.substr(colon + 1);
         std::from_chars(seed.data(), seed.data() + seed.size(), out.ledger.seed);
@@ -76,7 +80,8 @@ k8s::LeaseOptions lease_options(const Options& options) {
 }  // namespace
 
 struct Service::Parts {
-    explicit Parts(const Options& o) : options(o), state(state_options(o)), handlers(state, gate) {}
+    explicit Parts(const Options& o)
+        : options(o), state(state_options(o)), policy_worker(state), handlers(state, gate) {}
 
     Status start(const k8s::Config& config);
     void stop();
@@ -84,6 +89,7 @@ struct Service::Parts {
     Options options;
     Gate gate;
     State state;
+    PolicyWorker policy_worker;
     Handlers handlers;
     std::unique_ptr<http::Server> server;
     std::unique_ptr<k8s::EventRecorder> events;
@@ -118,6 +124,7 @@ Status Service::Parts::start(const k8s::Config& config) {
         probes.leader = [this] { return leadership->leader(); };
     }
     gate.open(std::move(probes));
+    policy_worker.start();
     sync->start();
     if (leadership) EG_TRY_VOID(leadership->start());
     return ok_status();
@@ -131,6 +138,7 @@ void Service::Parts::stop() {
     if (server) server->stop(options.bind_timeout + Millis(200));
     if (leadership) leadership->stop();
     if (sync) sync->stop();
+    policy_worker.stop();
     if (events) events->stop(kEventGrace);
 }
 

@@ -62,7 +62,12 @@ class State::Hold {
 };
 
 State::State(StateOptions options)
-    : options_(options), ledger_(options.ledger), hand_over_(options.hand_over) {}
+    : options_(options),
+      ledger_(options.ledger),
+      live_(options.live),
+      hand_over_(options.hand_over) {
+    if (options_.policy.empty()) options_.policy = options_.ledger.policy;
+}
 
 // --- the cluster's truth ---
 
@@ -112,9 +117,11 @@ void State::upsert_pod(PodFacts pod, TimePoint now) {
         const auto known = ledger_.pod(pod.uid);
         if (known && !known->reserved) return;
         std::string uid = pod.uid;
+        note_arrival(pod);
         pending_.insert_or_assign(std::move(uid), std::move(pod));
         return;
     }
+    note_arrival(pod);
     pending_.erase(pod.uid);
     unconfirmed_.erase(pod.uid);
     if (pod.priority != 0) priorities_[core::stable_key(pod.uid)] = pod.priority;
@@ -190,6 +197,15 @@ std::vector<int> State::scores(const k8s::ExtenderArgs& args, const PodFacts& po
     const Hold hold(mutex_, time);
     core::Query query = ledger_.query(pod.request, pod.uid);
     const auto nodes = find_nodes(args.nodes);
+    if (const core::Scorer* scorer = scorer_of(pod)) {
+        const auto cold = live_.totals().cold_questions;
+        live_.scores(ledger_, *scorer, query, nodes, scores);
+        if (live_.totals().cold_questions != cold) {
+            policy_work_ = true;
+            policy_work_there_.notify_one();
+        }
+        return scores;
+    }
     for (std::size_t i = 0; i < scores.size(); ++i) {
         if (!nodes[i]) continue;
         scores[i] = std::clamp(ledger_.score(*nodes[i], query), 0, core::kMaxScore);
@@ -234,6 +250,20 @@ std::vector<State::Resident> State::residents(std::string_view node) const {
     return out;
 }
 
+const core::Scorer* State::scorer_of(const PodFacts& pod) const {
+    return core::LiveFleets::scorer_of(
+        pod.request.policy.empty() ? options_.policy : pod.request.policy
+    );
+}
+
+// Each pod counts once: when it is first seen waiting, or, after a restart, running.
+void State::note_arrival(const PodFacts& pod) {
+    if (pod.request.empty() || pending_.contains(pod.uid) || ledger_.pod(pod.uid)) return;
+    live_.arrived(pod.request);
+    policy_work_ = true;
+    policy_work_there_.notify_one();
+}
+
 // --- bind ---
 
 std::optional<PodFacts> State::pending(std::string_view uid) const {
@@ -266,8 +296,14 @@ Reservation State::reserve(const PodFacts& pod, std::string_view node, TimePoint
             unconfirmed_.erase(pod.uid);
         }
     }
+    std::optional<int> card;  // that the policy has scored
+    const auto id = ledger_.find_node(node);
+    if (const core::Scorer* scorer = scorer_of(pod); scorer != nullptr && id) {
+        core::Query query = ledger_.query(pod.request, pod.uid);
+        card = live_.card_for(ledger_, *scorer, query, *id);
+    }
     auto placement =
-        ledger_.reserve(identity(pod), node, pod.request, now, options_.reservation_ttl);
+        ledger_.reserve(identity(pod), node, pod.request, now, options_.reservation_ttl, card);
     if (!placement) {
         out.reason = "node " + std::string(node) + ": " + placement.error().message;
         return out;
@@ -287,6 +323,7 @@ void State::commit(
     pending_.erase(pod.uid);
     const auto held = ledger_.pod(pod.uid);
     if (held && !held->reserved) return;  // a watch was quicker
+    if (!held) note_arrival(pod);
     if (pod.priority != 0) priorities_[core::stable_key(pod.uid)] = pod.priority;
     ledger_.upsert_pod({identity(pod), std::string(node), pod.request, placement});
     unconfirmed_[pod.uid] = {
@@ -306,6 +343,43 @@ void State::doubt(const PodFacts& pod, std::string_view node, TimePoint now) {
     if (!held || !held->reserved) return;
     unconfirmed_[pod.uid] = {
         {pod.uid, pod.ns, pod.name, std::string(node), true}, now + kDoubtAfter};
+}
+
+// --- the policies' own work ---
+
+void State::await_policy_work(Duration limit) {
+    std::unique_lock lock(mutex_);
+    policy_work_there_.wait_for(lock, limit, [this] { return policy_work_; });
+    policy_work_ = false;
+}
+
+void State::wake_policy_work() {
+    const std::lock_guard lock(mutex_);
+    policy_work_ = true;
+    policy_work_there_.notify_all();
+}
+
+std::optional<core::LiveRefresh> State::begin_refresh() {
+    static auto time = lock_time("refresh");
+    const Hold hold(mutex_, time);
+    return live_.begin_refresh(ledger_);
+}
+
+void State::end_refresh(core::LiveRefresh&& refresh) {
+    static auto time = lock_time("refresh");
+    const Hold hold(mutex_, time);
+    live_.end_refresh(std::move(refresh));
+}
+
+bool State::warm_up(std::size_t nodes) {
+    static auto time = lock_time("warm-up");
+    const Hold hold(mutex_, time);
+    return live_.warm_up(ledger_, nodes);
+}
+
+core::LiveTotals State::policy_totals() const {
+    const std::lock_guard lock(mutex_);
+    return live_.totals();
 }
 
 // --- housekeeping ---

@@ -6,6 +6,7 @@
 // removed UID is remembered for a while, so that an older answer cannot bring the pod back.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -22,6 +23,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "core/ledger.h"
+#include "core/policy/live_fleets.h"
 #include "k8s/extender.h"
 #include "scheduler/hand_over.h"
 #include "scheduler/pod_facts.h"
@@ -30,6 +32,10 @@ namespace egpu::scheduler {
 
 struct StateOptions {
     core::LedgerOptions ledger;
+    // For pods that name none: one of the ledger's own (binpack, spread, random) or of
+    // core/policy/scorer.h. "" is the ledger's.
+    std::string policy;
+    core::LiveOptions live;
     Duration reservation_ttl = Seconds(30);  // of a bind whose outcome is not known
     Duration confirm_after = Seconds(3);  // a bound pod that no watch showed by then is looked up
     Duration hand_over = Millis(250);     // see HandOver
@@ -100,6 +106,16 @@ class State {
     // The outcome is unknown: the reservation stays until it is looked up or expires.
     void doubt(const PodFacts& pod, std::string_view node, TimePoint now);
 
+    // --- the policies' own work, between the questions: see PolicyWorker ---
+    // Waits until there may be some, at most for `limit`.
+    void await_policy_work(Duration limit);
+    void wake_policy_work();
+    std::optional<core::LiveRefresh> begin_refresh();
+    void end_refresh(core::LiveRefresh&& refresh);
+    // Scores of about `nodes` nodes made ready; false when none are wanted.
+    bool warm_up(std::size_t nodes);
+    core::LiveTotals policy_totals() const;
+
     // --- housekeeping ---
     // Drops expired reservations; returns pods that are due to be looked up with the API server.
     std::vector<UnconfirmedPod> tick(TimePoint now);
@@ -130,10 +146,16 @@ class State {
     bool buried(std::string_view uid) const;
     void bury(std::string_view uid, TimePoint now);
     void forget(std::string_view uid, TimePoint now);
+    const core::Scorer* scorer_of(const PodFacts& pod) const;
+    void note_arrival(const PodFacts& pod);
 
     StateOptions options_;
     mutable std::mutex mutex_;
     core::Ledger ledger_;
+    // Questions make it remember their answers.
+    mutable core::LiveFleets live_;
+    mutable bool policy_work_ = false;
+    mutable std::condition_variable policy_work_there_;
     HandOver hand_over_;
     std::unordered_map<std::string, PodFacts> pending_;           // by UID; GPU pods only
     std::unordered_map<std::string, Unconfirmed> unconfirmed_;    // by UID

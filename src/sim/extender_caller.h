@@ -22,7 +22,7 @@ struct ExtenderConfig {
     bool node_cache_capable = true;
     std::set<std::string> managed_resources{"nvidia.com/gpu", "nano-gpu/gpu-percent"};
     bool preempt = true;  // has a preemptVerb
-    int weight = 10;
+    int weight = 200;
     Duration http_timeout = Seconds(5);
 };
 

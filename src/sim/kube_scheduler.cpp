@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "k8s/watch.h"
 #include "sim/evictions.h"
+#include "sim/node_scores.h"
 #include "sim/pod_writer.h"
 #include "sim/preemption.h"
 #include "sim/scheduler_cache.h"
@@ -208,7 +209,7 @@ class KubeScheduler::Impl {
                 if (node->name == nominated) one.push_back(node);
             }
             auto search = find_feasible(*pod, one, snapshot);
-            if (search && !search->feasible.empty()) return choose(pod, search->feasible);
+            if (search && !search->feasible.empty()) return choose(pod, search->feasible, snapshot);
         }
         auto search = find_feasible(*pod, all, snapshot);
         if (!search) {
@@ -216,7 +217,7 @@ class KubeScheduler::Impl {
             ++stats_.extender_errors;
         }
         if (!search) return attempt_failed(pod, scheduler_error(search.error().message));
-        if (!search->feasible.empty()) return choose(pod, search->feasible);
+        if (!search->feasible.empty()) return choose(pod, search->feasible, snapshot);
         {
             const std::scoped_lock lock(mutex_);
             ++stats_.unschedulable;
@@ -277,7 +278,7 @@ class KubeScheduler::Impl {
         return out;
     }
 
-    void choose(const Pod& pod, const NodeList& feasible) {
+    void choose(const Pod& pod, const NodeList& feasible, const Snapshot& snapshot) {
         std::string node = feasible.front()->name;
         if (feasible.size() > 1) {
             std::map<std::string, std::int64_t> scores;
@@ -289,7 +290,9 @@ class KubeScheduler::Impl {
             std::int64_t best = 0;
             int equals = 0;
             for (const auto& candidate : feasible) {
-                const std::int64_t score = scores[candidate->name];
+                const std::int64_t score =
+                    scores[candidate->name] +
+                    plugins_score(*pod, *candidate, snapshot.used(candidate->name, *pod));
                 if (equals > 0 && score < best) continue;
                 equals = equals > 0 && score == best ? equals + 1 : 1;
                 best = score;

@@ -29,7 +29,7 @@ struct KubeSchedulerOptions {
     QueueTimes queue;
     std::string scheduler_name = "default-scheduler";
     int bind_workers = 8;
-    std::uint64_t seed = 1;  // of the choice between nodes of equal score
+    std::uint64_t seed = 1;  // of the choice between nodes of equal sums, see node_scores.h
 };
 
 struct KubeSchedulerStats {

@@ -249,6 +249,39 @@ class KubeSchedulerTest : public ::testing::Test {
     std::unique_ptr<KubeScheduler> scheduler_;
 };
 
+// n2 is nearly full, which the default plugins dislike by more than a hundred points. One step of
+// the extender's score outweighs that at the weight scheduler-config sets, and not at a small one.
+class KubeSchedulerWeights : public KubeSchedulerTest {
+  protected:
+    void SetUp() override {
+        KubeSchedulerTest::SetUp();
+        add_node("n1", 100);
+        add_node("n2", 100);
+        ASSERT_TRUE(api_->load(*json::parse(
+            R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"busy","namespace":"default"},)"
+            R"("spec":{"nodeName":"n2","containers":[{"name":"main","image":"i","resources":)"
+            R"({"requests":{"cpu":"3500m","memory":"7Gi"}}}]},"status":{"phase":"Running"}})"
+        )));
+        extender_.on("priorities", [](const json::value&) {
+            return json::value(json::array{
+                {{"Host", "n1"}, {"Score", 9}}, {{"Host", "n2"}, {"Score", 10}}});
+        });
+    }
+};
+
+TEST_F(KubeSchedulerWeights, TheExtendersWinnerIsChosen) {
+    start();
+    add_pod("p", 10);
+    EXPECT_EQ(node_of("p"), "n2");
+}
+
+TEST_F(KubeSchedulerWeights, ASmallWeightDrowns) {
+    options_.extender.weight = 5;
+    start();
+    add_pod("p", 10);
+    EXPECT_EQ(node_of("p"), "n1");
+}
+
 TEST_F(KubeSchedulerTest, TheBestScoreWinsAndTheExtenderBinds) {
     add_node("n1", 100);
     add_node("n2", 100);

@@ -69,7 +69,7 @@ class Dialect:
             "percentageOfNodesToScore": 100,
             "extenders": [{
                 "urlPrefix": f"http://{at.EXTENDER}/scheduler", "filterVerb": "filter", "prioritizeVerb": "priorities", "bindVerb": "bind",
-                "preemptVerb": "preempt", "weight": 10, "httpTimeout": "5s", "nodeCacheCapable": True, "ignorable": False,
+                "preemptVerb": "preempt", "weight": 200, "httpTimeout": "5s", "nodeCacheCapable": True, "ignorable": False,
                 "managedResources": [{"name": "nano-gpu/gpu-percent", "ignoredByScheduler": False},
                                      {"name": "nvidia.com/gpu", "ignoredByScheduler": False}],
                 **(extender or {}),
