@@ -3,7 +3,6 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <limits>
 
@@ -74,6 +73,18 @@ struct Room {
     }
     bool operator==(const Room&) const = default;
 };
+
+// The same for every order of the cards: the most free first.
+inline Room sorted_room(const Room& room) {
+    Room out = room;
+    for (int i = 1; i < room.cards; ++i) {  // short, and mostly sorted already
+        const std::uint8_t value = out.free[i];
+        int at = i;
+        for (; at > 0 && out.free[at - 1] < value; --at) out.free[at] = out.free[at - 1];
+        out.free[at] = value;
+    }
+    return out;
+}
 
 // Whether CPU, memory and model allow it; cards are not looked at.
 inline bool admits(const Room& room, const Shape& shape) {

@@ -3,7 +3,6 @@
 #include <unordered_map>
 
 #include "base/check.h"
-#include "core/policy/outlook.h"
 
 namespace egpu::simulate {
 MachineRoom::MachineRoom(

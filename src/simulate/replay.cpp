@@ -86,9 +86,7 @@ Result<RunResult> replay(
     if (out.allocated_at_100 < 0 && std::abs(options.inflate - 1) < 1e-9) {
         out.allocated_at_100 = out.allocated_at_end;
     }
-    out.pods_placed = 0;
     for (const ClassCount& each : out.classes) out.pods_placed += static_cast<double>(each.placed);
-    out.allocated_mean = out.allocated_at_end;
     return out;
 }
 

@@ -21,7 +21,6 @@ DemandStatistics::DemandStatistics(double half_life, std::size_t max_shapes)
       max_shapes_(std::max<std::size_t>(max_shapes, 1)) {}
 
 void DemandStatistics::arrived(const Shape& shape) {
-    ++arrivals_;
     const auto [it, added] = index_.try_emplace(shape, counts_.size());
     if (added) {
         if (counts_.size() >= max_shapes_) {

@@ -27,7 +27,6 @@ class DemandStatistics {
     explicit DemandStatistics(double half_life = 0, std::size_t max_shapes = 1024);
 
     void arrived(const Shape& shape);
-    std::uint64_t arrivals() const { return arrivals_; }
     std::size_t shapes() const { return counts_.size(); }
     // Equal histories give equal lists. Without forgetting, counts.
     std::vector<ShapeWeight> weights() const;
@@ -37,8 +36,7 @@ class DemandStatistics {
 
     double growth_;  // by this much an arrival counts more than the one before it
     std::size_t max_shapes_;
-    double unit_ = 1;  // what the next arrival counts
-    std::uint64_t arrivals_ = 0;
+    double unit_ = 1;                  // what the next arrival counts
     std::vector<ShapeWeight> counts_;  // weight: not yet divided by their sum
     std::unordered_map<Shape, std::size_t, ShapeHash> index_;
 };

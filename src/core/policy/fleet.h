@@ -68,7 +68,8 @@ class Fleet {
 
     // --- the cluster ---
 
-    // Adds the node or changes its room. Cheap; departures are changes of room like any other.
+    // Adds the node or changes its room: at most kRoomCards cards, a model below kMaxModels. Cheap;
+    // departures are changes of room like any other.
     void set_room(FleetNode node, const Room& room);
     void remove_node(FleetNode node);
     const Room* room(FleetNode node) const;  // nullptr when there is no such node

@@ -1,9 +1,10 @@
 // Placement policies over Rooms: how good is it that a pod turns the room `before` into `after`?
 // One table. The live scheduler and `edge-gpu simulate` use it alike.
 //
-// Most policies are pure functions of that step. Two compare what a node is worth before and after
-// (a potential), which depends on the demand that is expected: `fgd` and `fill-gradient`; core/
-// policy/fleet.h keeps what they need. core/policy.h is the older 0..10 form of the first three.
+// Most policies are pure functions of that step. Two, `fgd` and `fill-gradient`, compare what a
+// node is worth before and after (a potential), which depends on the demand that is expected:
+// core/policy/fleet.h keeps what they need. core/policy.h has the first three in the extender's
+// 0..10 form.
 #pragma once
 
 #include <cstdint>

@@ -73,7 +73,9 @@ TEST(Scorer, GpuClusteringKeepsKindsTogether) {
     Room room = room_of({100, 100, 100, 60});  // 8 - 3.6 = 4.4 of 8 cards: 25 * 440/800 = 13
     const auto with_kinds = [&](std::initializer_list<ShapeKind> kinds) {
         room.kinds = 0;
-        for (const ShapeKind kind : kinds) room.kinds |= 1U << static_cast<unsigned>(kind);
+        for (const ShapeKind kind : kinds) {
+            room.kinds = static_cast<std::uint8_t>(room.kinds | 1U << static_cast<unsigned>(kind));
+        }
         return score("gpu-clustering", room, share_of(30), 3);
     };
     EXPECT_EQ(with_kinds({ShapeKind::kShare}), 88);
