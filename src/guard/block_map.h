@@ -18,6 +18,7 @@ enum class BlockKind : std::uint8_t {
     physical,  // cuMemCreate: charged until handles and mappings are gone
     mapping,   // cuMemMap: key = address, owner = the physical handle
     tile,      // a part of a sparse array backed by a physical handle; owner = that handle
+    external,  // imported from another API; key = the driver's object
     exec,      // an executable graph: size = bytes its allocation nodes may take
 };
 

@@ -1,6 +1,7 @@
 // Contexts: linear memory and arrays belong to one and are gone with it, without any call to free
 // them.
 #include "guard/compute_hooks.h"
+#include "guard/green_contexts.h"
 #include "guard/place.h"
 
 namespace egpu::guard {
@@ -39,11 +40,7 @@ CUresult leave_primary(CUdevice device, HookId id) {
     EGPU_UNLESS_ACTIVE(real(device));
     const CUresult result = real(device);
     if (result != CUDA_SUCCESS || device < 0 || device >= kMaxOrdinals) return result;
-    unsigned flags = 0;
-    int is_active = 1;
-    if (driver.PrimaryCtxGetState(device, &flags, &is_active) == CUDA_SUCCESS && is_active == 0) {
-        context_is_gone(primary[device].load(std::memory_order_acquire));
-    }
+    settle_primary(device);
     return result;
 }
 
@@ -60,6 +57,28 @@ CUresult reset_primary(CUdevice device, HookId id) {
 }
 
 }  // namespace
+
+CUcontext primary_context(CUdevice device) {
+    if (device < 0 || device >= kMaxOrdinals) return nullptr;
+    CUcontext known = primary[device].load(std::memory_order_acquire);
+    if (known != nullptr) return known;
+    using Retain = CUresult (*)(CUcontext*, CUdevice);
+    using Release = CUresult (*)(CUdevice);
+    if (real_as<Retain>(HookId::cuDevicePrimaryCtxRetain)(&known, device) != CUDA_SUCCESS)
+        return nullptr;
+    real_as<Release>(HookId::cuDevicePrimaryCtxRelease_v2)(device);
+    primary[device].store(known, std::memory_order_release);
+    return known;
+}
+
+void settle_primary(CUdevice device) {
+    unsigned flags = 0;
+    int is_active = 1;
+    if (driver.PrimaryCtxGetState(device, &flags, &is_active) == CUDA_SUCCESS && is_active == 0) {
+        context_is_gone(primary[device].load(std::memory_order_acquire));
+    }
+}
+
 }  // namespace egpu::guard
 
 using namespace egpu::guard;

@@ -53,6 +53,9 @@ using CUmipmappedArray = struct CUmipmappedArray_st*;
 using CUevent = struct CUevent_st*;
 using CUstream = struct CUstream_st*;
 using CUgraph = struct CUgraph_st*;
+using CUgreenCtx = struct CUgreenCtx_st*;
+using CUdevResourceDesc = struct CUdevResourceDesc_st*;
+using CUexternalMemory = struct CUextMemory_st*;
 using CUgraphNode = struct CUgraphNode_st*;
 using CUgraphExec = struct CUgraphExec_st*;
 using CUmemoryPool = struct CUmemPoolHandle_st*;
@@ -240,6 +243,25 @@ struct CUarrayMapInfo {
     unsigned reserved[2];
 };
 static_assert(sizeof(CUarrayMapInfo) == 96 && offsetof(CUarrayMapInfo, memOperationType) == 56);
+
+struct CUDA_EXTERNAL_MEMORY_HANDLE_DESC {
+    int type;
+    union {
+        int fd;
+        struct {
+            void* handle;
+            const void* name;
+        } win32;
+        const void* nvSciBufObject;
+    } handle;
+    unsigned long long size;
+    unsigned flags;
+    unsigned reserved[16];
+};
+static_assert(
+    sizeof(CUDA_EXTERNAL_MEMORY_HANDLE_DESC) == 104 &&
+    offsetof(CUDA_EXTERNAL_MEMORY_HANDLE_DESC, size) == 24
+);
 
 struct CUipcMemHandle {
     char reserved[64];

@@ -8,6 +8,7 @@
 
 #include "guard/compute_hooks.h"
 #include "guard/driver.h"
+#include "guard/green_contexts.h"
 #include "guard/limits.h"
 #include "guard/log_line.h"
 #include "guard/memory_stock.h"
@@ -125,6 +126,9 @@ Stage Guard::set_up() {
     for (unsigned i = 0; i < kMaxDevices; ++i) {
         if (ordinal_of(static_cast<int>(i)) >= 0) audit(*ledger_, i, marked_holder_is_gone);
     }
+    slot()->stats.export_tables.store(
+        export_tables_before_.exchange(0, std::memory_order_relaxed), std::memory_order_relaxed
+    );
     set_up_compute();
     return Stage::active;
 }
@@ -272,6 +276,14 @@ void Guard::count_uncovered() {
     }
 }
 
+void Guard::count_export_table() {
+    if (stage_.load(std::memory_order_acquire) == Stage::active) {
+        slot()->stats.export_tables.fetch_add(1, std::memory_order_relaxed);
+    } else {
+        export_tables_before_.fetch_add(1, std::memory_order_relaxed);
+    }
+}
+
 // The driver does not work in a child of a process that used it; what the parent holds is the
 // parent's. The child starts anew with its own cuInit, should that ever succeed.
 void Guard::after_fork_in_child() {
@@ -280,6 +292,7 @@ void Guard::after_fork_in_child() {
     handles.forget();
     forget_pools();
     forget_vmm();
+    forget_green_contexts();
     forget_compute();
     last_lock_.reset();
     if (ledger_ != nullptr) unmap(ledger_);

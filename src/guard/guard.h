@@ -72,6 +72,7 @@ class Guard {
 
     void count_unknown_free();
     void count_uncovered();
+    void count_export_table();
 
     Ledger* ledger() { return ledger_; }
     const LimitsPage* limits_page() { return limits_; }
@@ -92,6 +93,8 @@ class Guard {
 
     std::atomic<Stage> stage_{Stage::asleep};
     std::atomic<bool> at_fork_{false};
+    // The CUDA runtime asks for tables before it calls cuInit.
+    std::atomic<std::uint64_t> export_tables_before_{0};
     const LimitsPage* limits_ = nullptr;
     Ledger* ledger_ = nullptr;
     unsigned slot_ = kSpillSlot;

@@ -184,6 +184,14 @@ TEST_F(GuardedProcess, AChildOfForkCannotTouchItsParentsAccount) {
     expect_scenario("fork");
     expect_scenario("fork_before_init");
 }
+TEST_F(GuardedProcess, MemoryOfOtherApisIsChargedWhileItIsImported) {
+    inject(1024 * kMiB);
+    expect_scenario("external");
+}
+TEST_F(GuardedProcess, GreenContextsAreLimited) {
+    inject(1024 * kMiB);
+    expect_scenario("green");
+}
 TEST_F(GuardedProcess, AllRoadsThroughLoaderAndDriverAreLimited) {
     inject(1024 * kMiB);
     expect_scenario("roads");

@@ -154,7 +154,8 @@ struct ProcessStats {
     Word64 unknown_frees;    // frees of pointers that the guard did not see allocated
     Word64 uncovered;        // names of allocating or launching functions handed out without a hook
     Word64 inconsistencies;  // the guard found its own books wrong and saturated
-    std::uint8_t reserved[96];
+    Word64 export_tables;    // calls of cuGetExportTable, whose functions have no hooks
+    std::uint8_t reserved[88];
 };
 static_assert(sizeof(ProcessStats) == 128);
 

@@ -3,6 +3,7 @@
 
 #include "guard/cuda_abi.h"
 #include "guard/driver.h"
+#include "guard/green_contexts.h"
 #include "guard/guard.h"
 
 namespace egpu::guard {
@@ -19,6 +20,7 @@ inline Place current_place() {
     if (driver.CtxGetCurrent(&place.context) != cuda::CUDA_SUCCESS || place.context == nullptr)
         return place;
     if (driver.CtxGetDevice(&place.device) != cuda::CUDA_SUCCESS) return place;
+    place.context = owning_context(place.context);
     place.index = guard.index_of(place.device);
     place.known = true;
     return place;
@@ -46,7 +48,8 @@ inline Capture capture_of(cuda::CUstream stream, Null null) {
 
 // A block that the driver gave out again under the same key was gone without our seeing it.
 inline void settle_replaced(const Block& replaced) {
-    if (replaced.kind == BlockKind::plain || replaced.kind == BlockKind::array) {
+    if (replaced.kind == BlockKind::plain || replaced.kind == BlockKind::array ||
+        replaced.kind == BlockKind::external) {
         guard.refund(replaced);
     }
 }

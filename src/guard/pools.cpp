@@ -1,188 +1,15 @@
+// Stream-ordered memory, pools, and the waits at which pools give memory back.
 #include "guard/pools.h"
 
 #include "guard/compute_hooks.h"
 #include "guard/driver.h"
-#include "guard/guard.h"
 #include "guard/hook_table.h"
-#include "guard/memory_account.h"
-#include "guard/place.h"
+#include "guard/pool_charge.h"
 
 namespace egpu::guard {
 namespace {
 
 using namespace egpu::cuda;
-
-constexpr unsigned kMaxPools = 256;
-// What drivers take at once when a pool has to grow; raised per pool when one is seen to take more.
-constexpr std::uint64_t kGrain = std::uint64_t{32} << 20U;
-constexpr int kNotCharged = -2;  // host memory
-
-struct Reserved {
-    Lock lock;  // held around every call that can change what is reserved
-    std::atomic<CUmemoryPool> pool{nullptr};
-    CUdevice device = 0;
-    int index = kNotListed;
-    bool graph = false;
-    bool destroyed = false;              // by the program; lives until its last block is freed
-    std::atomic<bool> stale{false};      // freed into since the charge was last put right
-    std::atomic<std::uint32_t> live{0};  // blocks
-    std::atomic<std::uint32_t> trims{0};
-    std::uint64_t charged = 0;  // multiple of 512
-    std::uint64_t grain = kGrain;
-};
-
-constinit Reserved pools[kMaxPools];
-constinit std::atomic<unsigned> pool_count{0};
-constinit Reserved graph_memory[kMaxOrdinals];
-constinit Lock table_lock;
-constinit std::atomic<std::uint32_t> stale_pools{0};
-
-std::uint64_t round_up(std::uint64_t bytes, std::uint64_t to) {
-    return bytes / to * to + (bytes % to != 0 ? to : 0);
-}
-
-// false: the driver does not say (too old, or the pool is going).
-bool read_reserved(const Reserved& from, std::uint64_t& bytes) {
-    std::uint64_t value = 0;
-    const CUresult result = from.graph
-                                ? driver.DeviceGetGraphMemAttribute(
-                                      from.device, CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, &value
-                                  )
-                                : driver.MemPoolGetAttribute(
-                                      from.pool.load(std::memory_order_relaxed),
-                                      CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT,
-                                      &value
-                                  );
-    bytes = round_up(value, kUnitBytes);
-    return result == CUDA_SUCCESS;
-}
-
-// Makes the charge what the driver has reserved. Under the lock.
-void put_right(Reserved& pool) {
-    std::uint64_t now = 0;
-    if (pool.index < 0 || pool.destroyed || !read_reserved(pool, now)) return;
-    if (now < pool.charged) {
-        guard.refund(pool.index, pool.charged - now);
-    } else if (now > pool.charged) {
-        guard.add_unconditionally(pool.index, now - pool.charged);
-    }
-    pool.charged = now;
-    if (pool.stale.exchange(false)) stale_pools.fetch_sub(1, std::memory_order_relaxed);
-}
-
-void mark_stale(Reserved& pool) {
-    if (!pool.stale.exchange(true)) stale_pools.fetch_add(1, std::memory_order_relaxed);
-}
-
-void trim(Reserved& pool) {
-    if (pool.destroyed) return;
-    if (pool.graph) {
-        using Trim = CUresult (*)(CUdevice);
-        real_as<Trim>(HookId::cuDeviceGraphMemTrim)(pool.device);
-        pool.trims.fetch_add(1, std::memory_order_relaxed);
-    } else {
-        using Trim = CUresult (*)(CUmemoryPool, std::size_t);
-        real_as<Trim>(HookId::cuMemPoolTrimTo)(pool.pool.load(std::memory_order_relaxed), 0);
-    }
-    put_right(pool);
-}
-
-// Not while anything captures: waiting would spoil the capture.
-void synchronise(CUstream stream, Null null) {
-    if (capture_of(stream, null) != Capture::none) return;
-    using Sync = CUresult (*)(CUstream);
-    real_as<
-        Sync>(null == Null::legacy ? HookId::cuStreamSynchronize : HookId::cuStreamSynchronize_ptsz)(
-        stream
-    );
-}
-
-Reserved* find_pool(CUmemoryPool handle) {
-    const unsigned count = pool_count.load(std::memory_order_acquire);
-    for (unsigned i = 0; i < count; ++i) {
-        if (pools[i].pool.load(std::memory_order_acquire) == handle && !pools[i].destroyed)
-            return &pools[i];
-    }
-    return nullptr;
-}
-
-Reserved* add_pool(CUmemoryPool handle, CUdevice device, int index) {
-    const Held held(table_lock);
-    if (Reserved* there = find_pool(handle); there != nullptr) return there;
-    const unsigned count = pool_count.load(std::memory_order_relaxed);
-    Reserved* to = nullptr;
-    for (unsigned i = 0; i < count && to == nullptr; ++i) {
-        if (pools[i].pool.load(std::memory_order_relaxed) == nullptr) to = &pools[i];
-    }
-    if (to == nullptr) {
-        if (count == kMaxPools) return nullptr;
-        to = &pools[count];
-    }
-    to->device = device;
-    to->index = index;
-    to->destroyed = false;
-    to->charged = 0;
-    to->live.store(0, std::memory_order_relaxed);
-    to->pool.store(handle, std::memory_order_release);
-    if (to == &pools[count]) pool_count.store(count + 1, std::memory_order_release);
-    return to;
-}
-
-// A pool that the program did not make itself: the default or current one of a card.
-Reserved* adopt(CUmemoryPool handle) {
-    for (CUdevice device = 0; device < kMaxOrdinals; ++device) {
-        CUmemoryPool theirs = nullptr;
-        if (driver.DeviceGetDefaultMemPool(&theirs, device) != CUDA_SUCCESS) break;
-        if (theirs == handle) return add_pool(handle, device, guard.index_of(device));
-    }
-    const Place place = current_place();
-    return place.known ? add_pool(handle, place.device, place.index) : nullptr;
-}
-
-Reserved* pool_of(CUmemoryPool handle) {
-    Reserved* pool = find_pool(handle);
-    return pool != nullptr ? pool : adopt(handle);
-}
-
-// Reserves for growth by `bytes`; under the pool's lock. What cannot be had at once is looked for
-// in the pool itself: memory that was freed on the stream, but that the card is not through with,
-// comes back by waiting for it.
-bool make_room(Reserved& pool, std::uint64_t bytes, CUstream stream, Null null) {
-    if (pool.index == kNotCharged || guard.reserve(pool.index, bytes)) return true;
-    if (pool.index < 0) return false;
-    trim(pool);
-    if (guard.reserve(pool.index, bytes)) return true;
-    if (pool.charged == 0) return false;
-    synchronise(stream, null);
-    trim(pool);
-    return guard.reserve(pool.index, bytes);
-}
-
-// After the driver's call: the charge becomes what is reserved now. False when that breaks the
-// quota.
-bool settle(Reserved& pool, std::uint64_t provisional) {
-    if (pool.index == kNotCharged) return true;
-    std::uint64_t now = 0;
-    if (!read_reserved(pool, now)) {
-        pool.charged += provisional;  // too much rather than too little
-        return true;
-    }
-    const std::uint64_t have = pool.charged + provisional;
-    if (now <= have) {
-        guard.refund(pool.index, have - now);
-        pool.charged = now;
-        return true;
-    }
-    if (now - pool.charged > pool.grain) pool.grain = now - pool.charged;
-    pool.charged = have;
-    if (!guard.reserve(pool.index, now - have)) return false;
-    pool.charged = now;
-    return true;
-}
-
-std::uint64_t growth_for(const Reserved& pool, std::uint64_t bytes) {
-    return bytes > kUnlimited / 2 ? bytes : round_up(bytes, pool.grain);
-}
 
 CUresult allocate(
     Reserved& pool,
@@ -203,7 +30,7 @@ CUresult allocate(
     Block block;
     block.key = *address;
     block.size = bytes;
-    block.owner = static_cast<std::uint64_t>(&pool - pools);
+    block.owner = number_of(pool);
     block.device = static_cast<std::int16_t>(pool.index);
     block.kind = BlockKind::pooled;
     Block replaced;
@@ -237,21 +64,6 @@ bool device_of(CUstream stream, Null null, CUdevice& device) {
     CUcontext popped = nullptr;
     driver.CtxPopCurrent(&popped);
     return known;
-}
-
-void drop_if_empty(Reserved& pool) {
-    if (!pool.destroyed || pool.live.load(std::memory_order_acquire) != 0) return;
-    guard.refund(pool.index, pool.charged);
-    pool.charged = 0;
-    pool.pool.store(nullptr, std::memory_order_release);
-}
-
-Reserved& graph_memory_of(CUdevice device) {
-    Reserved& memory = graph_memory[device];
-    memory.graph = true;
-    memory.device = device;
-    memory.index = guard.index_of(device);
-    return memory;
 }
 
 CUresult alloc_async(CUdeviceptr* address, std::size_t bytes, CUstream stream, Null null) {
@@ -352,88 +164,12 @@ CUresult free_async(CUdeviceptr address, CUstream stream, Null null) {
         guard.refund(block);
         return result;
     }
-    if (pools[block.owner].destroyed) synchronise(stream, null);
+    if (pool_with(block.owner).destroyed) synchronise(stream, null);
     pool_block_freed(block, false);
     return result;
 }
 
 }  // namespace
-
-void release_idle_pools(int index) {
-    const unsigned count = pool_count.load(std::memory_order_acquire);
-    const auto visit = [index](Reserved& pool) {
-        if (pool.index != index || pool.charged == 0 || !pool.lock.try_lock()) return;
-        trim(pool);
-        pool.lock.unlock();
-    };
-    for (unsigned i = 0; i < count; ++i) visit(pools[i]);
-    for (Reserved& memory : graph_memory) visit(memory);
-}
-
-void refresh_stale_pools() {
-    if (stale_pools.load(std::memory_order_relaxed) == 0) return;
-    const unsigned count = pool_count.load(std::memory_order_acquire);
-    for (unsigned i = 0; i < count; ++i) {
-        if (!pools[i].stale.load(std::memory_order_relaxed) || !pools[i].lock.try_lock()) continue;
-        put_right(pools[i]);
-        pools[i].lock.unlock();
-    }
-}
-
-void pool_block_freed(const Block& block, bool done) {
-    Reserved& pool = pools[block.owner];
-    mark_stale(pool);
-    pool.live.fetch_sub(1, std::memory_order_acq_rel);
-    if (!done && !pool.destroyed) return;
-    const Held held(pool.lock);
-    if (done) put_right(pool);
-    drop_if_empty(pool);
-}
-
-void forget_pools() {
-    table_lock.reset();
-    const auto forget = [](Reserved& pool) {
-        pool.lock.reset();
-        pool.pool.store(nullptr, std::memory_order_relaxed);
-        pool.index = kNotListed;
-        pool.destroyed = false;
-        pool.stale.store(false, std::memory_order_relaxed);
-        pool.live.store(0, std::memory_order_relaxed);
-        pool.charged = 0;
-    };
-    for (Reserved& pool : pools) forget(pool);
-    for (Reserved& memory : graph_memory) forget(memory);
-    pool_count.store(0, std::memory_order_relaxed);
-    stale_pools.store(0, std::memory_order_relaxed);
-}
-
-CUresult with_graph_memory(
-    CUdevice device,
-    std::uint64_t bytes,
-    CUstream stream,
-    unsigned null,
-    GraphCall call,
-    void* context
-) {
-    if (device < 0 || device >= kMaxOrdinals) return call(context);
-    Reserved& memory = graph_memory_of(device);
-    const Held held(memory.lock);
-    put_right(memory);
-    const std::uint64_t growth = growth_for(memory, bytes);
-    if (!make_room(memory, growth, stream, static_cast<Null>(null)))
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    const CUresult result = call(context);
-    // The launch cannot be taken back: what it took beyond the estimate is charged all the same.
-    if (!settle(memory, growth)) put_right(memory);
-    return result;
-}
-
-std::uint32_t graph_trims(CUdevice device) {
-    return device < 0 || device >= kMaxOrdinals
-               ? 0
-               : graph_memory[device].trims.load(std::memory_order_relaxed);
-}
-
 }  // namespace egpu::guard
 
 using namespace egpu::guard;
@@ -512,7 +248,7 @@ cuMemPoolSetAttribute(CUmemoryPool handle, CUmemPool_attribute attribute, void* 
 EGPU_EXPORT CUresult cuDeviceSetMemPool(CUdevice device, CUmemoryPool pool) {
     EGPU_UNLESS_ACTIVE(EGPU_REAL(cuDeviceSetMemPool)(device, pool));
     const CUresult result = EGPU_REAL(cuDeviceSetMemPool)(device, pool);
-    if (result == CUDA_SUCCESS && find_pool(pool) == nullptr) adopt(pool);
+    if (result == CUDA_SUCCESS) pool_of(pool);
     return result;
 }
 
@@ -520,7 +256,7 @@ EGPU_EXPORT CUresult
 cuMemSetMemPool(CUmemLocation* location, CUmemAllocationType type, CUmemoryPool pool) {
     EGPU_UNLESS_ACTIVE(EGPU_REAL(cuMemSetMemPool)(location, type, pool));
     const CUresult result = EGPU_REAL(cuMemSetMemPool)(location, type, pool);
-    if (result == CUDA_SUCCESS && find_pool(pool) == nullptr) adopt(pool);
+    if (result == CUDA_SUCCESS) pool_of(pool);
     return result;
 }
 

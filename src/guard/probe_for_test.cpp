@@ -21,7 +21,9 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -409,19 +411,93 @@ void scenario_fork() {
     start();
     CUdeviceptr at = 0;
     EXPECT_RESULT(cuMemAlloc(&at, 600 * kMiB), 0);
-    const pid_t child = fork();
-    if (child == 0) {
-        cuMemFree(at);
-        CUdeviceptr more = 0;
-        cuMemAlloc(&more, 100 * kMiB);
-        _exit(0);
+    // As the workers of a data loader: several, that end with exit() and run its handlers.
+    constexpr int kNotInitialised = 3;  // what the driver says in such a child
+    for (int worker = 0; worker < 4; ++worker) {
+        const pid_t child = fork();
+        if (child == 0) {
+            EXPECT_RESULT(cuInit(0), kNotInitialised);
+            EXPECT_RESULT(cuMemFree(at), kNotInitialised);
+            CUdeviceptr more = 0;
+            EXPECT_RESULT(cuMemAlloc(&more, 100 * kMiB), kNotInitialised);
+            std::size_t free = 0;
+            EXPECT_RESULT(cuMemGetInfo(&free, &free), kNotInitialised);
+            exit(0);
+        }
+        int status = 0;
+        EXPECT(waitpid(child, &status, 0) == child && status == 0);
+        EXPECT(free_now() == 424 * kMiB);
     }
-    int status = 0;
-    EXPECT(waitpid(child, &status, 0) == child && status == 0);
-    EXPECT(free_now() == 424 * kMiB);
     CUdeviceptr second = 0;
     EXPECT_RESULT(cuMemAlloc(&second, 600 * kMiB), CUDA_ERROR_OUT_OF_MEMORY);
     EXPECT_RESULT(cuMemFree(at), 0);
+    EXPECT(free_now() == 1024 * kMiB);
+}
+
+// What another API allocated is charged while CUDA holds it.
+void scenario_external() {
+    start();
+    Function<CUexternalMemory*, const CUDA_EXTERNAL_MEMORY_HANDLE_DESC*> import{
+        "cuImportExternalMemory"};
+    Function<CUexternalMemory> destroy{"cuDestroyExternalMemory"};
+    const auto file_of = [](std::size_t bytes) {
+        const int fd = memfd_create("vulkan", MFD_CLOEXEC);
+        EXPECT(fd >= 0 && ftruncate(fd, static_cast<off_t>(bytes)) == 0);
+        return fd;
+    };
+    CUDA_EXTERNAL_MEMORY_HANDLE_DESC desc{};
+    desc.type = 1;  // a file descriptor
+    desc.handle.fd = file_of(600 * kMiB);
+    desc.size = 600 * kMiB;
+    CUexternalMemory memory = nullptr;
+    EXPECT_RESULT(import(&memory, &desc), 0);
+    EXPECT(free_now() == 424 * kMiB);
+    CUDA_EXTERNAL_MEMORY_HANDLE_DESC more = desc;
+    more.handle.fd = file_of(600 * kMiB);
+    CUexternalMemory other = nullptr;
+    EXPECT_RESULT(import(&other, &more), CUDA_ERROR_OUT_OF_MEMORY);
+    EXPECT(fcntl(more.handle.fd, F_GETFD) >= 0);  // still the caller's
+    more.handle.fd = -1;
+    more.size = 100 * kMiB;
+    EXPECT(import(&other, &more) != 0);
+    EXPECT(free_now() == 424 * kMiB);
+    EXPECT_RESULT(destroy(memory), 0);
+    EXPECT(free_now() == 1024 * kMiB);
+}
+
+// The memory that is allocated with a green context is the primary context's: it outlives the green
+// one, and goes with the primary.
+void scenario_green() {
+    EXPECT_RESULT(cuInit(0), 0);
+    struct {
+        int type;
+        unsigned char rest[140];
+    } resource;
+    CUdevResourceDesc desc = nullptr;
+    EXPECT_RESULT((Function<CUdevice, void*, int>{"cuDeviceGetDevResource"}(0, &resource, 1)), 0);
+    EXPECT_RESULT(
+        (Function<CUdevResourceDesc*, void*, unsigned>{
+            "cuDevResourceGenerateDesc"}(&desc, &resource, 1)),
+        0
+    );
+    CUgreenCtx green = nullptr;
+    EXPECT_RESULT(
+        (Function<CUgreenCtx*, CUdevResourceDesc, CUdevice, unsigned>{
+            "cuGreenCtxCreate"}(&green, desc, 0, 1)),
+        0
+    );
+    CUcontext context = nullptr;
+    EXPECT_RESULT((Function<CUcontext*, CUgreenCtx>{"cuCtxFromGreenCtx"}(&context, green)), 0);
+    EXPECT_RESULT(cuCtxSetCurrent(context), 0);
+    CUdeviceptr at = 0;
+    EXPECT_RESULT(cuMemAlloc(&at, 1100 * kMiB), CUDA_ERROR_OUT_OF_MEMORY);
+    EXPECT_RESULT(cuMemAlloc(&at, 600 * kMiB), 0);
+    const CUcontext primary = start();
+    EXPECT(primary != context);
+    EXPECT_RESULT(Function<CUgreenCtx>{"cuGreenCtxDestroy"}(green), 0);
+    EXPECT(free_now() == 424 * kMiB);
+    EXPECT_RESULT(cuDevicePrimaryCtxReset(0), 0);
+    start();
     EXPECT(free_now() == 1024 * kMiB);
 }
 
@@ -856,6 +932,8 @@ int main(int count, char** arguments) {
         {"contexts", scenario_contexts},
         {"fork", scenario_fork},
         {"fork_before_init", scenario_fork_before_init},
+        {"external", scenario_external},
+        {"green", scenario_green},
         {"roads", scenario_roads},
         {"bystander", scenario_bystander},
         {"after_init", scenario_after_init},

@@ -117,6 +117,14 @@ EGPU_EXPORT CUresult cuInit(unsigned flags) {
     return result == CUDA_SUCCESS ? guard.on_init() : result;
 }
 
+// The runtime and NVIDIA's tools use some of these tables; launches and allocations of programs are
+// not known to go through them.
+EGPU_EXPORT CUresult cuGetExportTable(const void** table, const CUuuid* id) {
+    const CUresult result = EGPU_REAL(cuGetExportTable)(table, id);
+    if (result == CUDA_SUCCESS) guard.count_export_table();
+    return result;
+}
+
 EGPU_EXPORT CUresult
 cuGetProcAddress(const char* name, void** function, int version, cuuint64_t flags) {
     const CUresult result = EGPU_REAL(cuGetProcAddress)(name, function, version, flags);

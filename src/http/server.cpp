@@ -57,10 +57,15 @@ ServerRequest make_request(const RequestParser& parser) {
     return request;
 }
 
-// Counts a connection as served until all that it owns is gone: stop() must not return before.
+// Counts a connection as served until all that it and its thread own is gone: stop() must not
+// return before.
 struct Leave {
-    std::shared_ptr<State> state;
-    std::uint64_t id = 0;
+    Leave(std::shared_ptr<State> s, std::uint64_t i) : state(std::move(s)), id(i) {}
+    Leave(const Leave&) = delete;
+    Leave& operator=(const Leave&) = delete;
+
+    const std::shared_ptr<State> state;
+    const std::uint64_t id;
 
     ~Leave() {
         const std::lock_guard lock(state->mutex);
@@ -75,8 +80,7 @@ class Connection {
         : state_(std::move(state)), socket_(std::move(fd)), refused_(refused) {
         const std::lock_guard lock(state_->mutex);
         id_ = state_->next_id++;
-        leave_.state = state_;
-        leave_.id = id_;
+        leave_ = std::make_unique<Leave>(state_, id_);
         state_->sockets.emplace(id_, socket_.fd());
     }
 
@@ -88,6 +92,9 @@ class Connection {
     }
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
+
+    // To be destroyed after the connection by who outlives it.
+    std::unique_ptr<Leave> take_leave() { return std::move(leave_); }
 
     void run() {
         serve();
@@ -177,7 +184,7 @@ class Connection {
         static_cast<void>(socket_.write(head, body, MonoClock::now() + kGentle, nullptr));
     }
 
-    Leave leave_;  // first, so destroyed last
+    std::unique_ptr<Leave> leave_;  // first, so destroyed last
     std::shared_ptr<State> state_;
     DeadlineSocket socket_;
     InBuffer buffer_;
@@ -187,9 +194,12 @@ class Connection {
 };
 
 void* connection_thread(void* argument) {
-    const std::unique_ptr<Connection> connection(static_cast<Connection*>(argument));
+    std::unique_ptr<Connection> connection(static_cast<Connection*>(argument));
+    const std::unique_ptr<Leave> leave = connection->take_leave();
     ::pthread_setname_np(::pthread_self(), "http-conn");
     connection->run();
+    connection.reset();
+    if (leave->state->tls) end_tls_thread();
     return nullptr;
 }
 

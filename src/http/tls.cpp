@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -178,6 +179,10 @@ Result<TlsContext> make_client_context(const PemBundle& pem, bool insecure) {
         ERR_clear_error();
     }
     return context;
+}
+
+void end_tls_thread() {
+    OPENSSL_thread_stop();
 }
 
 TlsSession make_server_session(const TlsContext& context) {

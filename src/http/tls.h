@@ -30,6 +30,9 @@ Result<TlsContext> make_server_context(const PemBundle& pem, bool require);
 Result<TlsContext> make_client_context(const PemBundle& pem, bool insecure);
 
 TlsSession make_server_session(const TlsContext& context);
+// At the end of a thread that used TLS: frees what OpenSSL keeps for it (errors, random numbers). A
+// detached thread would do that at its very end, which may be after the process has begun to exit.
+void end_tls_thread();
 // `host` is verified (a name or an address) and sent as SNI (a name only).
 Result<TlsSession> make_client_session(
     const TlsContext& context, const std::string& host, bool insecure
