@@ -318,6 +318,7 @@ Result<Placement> Ledger::reserve(
         return Error{ErrorCode::kNotFound, "node " + std::string(node) + " is not known"};
     }
     Query asked = query(request, pod.uid);
+    asked.by_links_ = true;
     const Verdict verdict = plan_on(nodes_[*id], nodes_[*id].usage, asked);
     if (!verdict.fits) return Error{ErrorCode::kExhausted, std::string(verdict.reason)};
     const Placement placement = placement_from_choice(
