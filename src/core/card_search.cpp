@@ -253,8 +253,9 @@ class CardSearch::Search {
                 return a.card < b.card;
             }
         );
-        if (item.whole && item.cards > 1 && policy_->follows_links && !cards_.empty() &&
-            cards_[0].links != nullptr) {
+        // On the first dive only: later it is about finding any way, in bounded time.
+        if (item.whole && item.cards > 1 && policy_->follows_links && !dead_end_ &&
+            !cards_.empty() && cards_[0].links != nullptr) {
             prefer_close(item, candidates);
         }
     }

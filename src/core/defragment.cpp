@@ -5,35 +5,17 @@
 #include <cstdint>
 #include <limits>
 #include <map>
-#include <numeric>
 #include <set>
 #include <tuple>
 
+#include "core/clearable_cards.h"
 #include "core/model.h"
 
 namespace egpu::core {
 namespace {
 
-constexpr int kSetCards = 16;      // cards of which all sets are looked at
-constexpr std::size_t kSets = 64;  // of one node, the best are kept
 constexpr std::size_t kTries = 2000;
 constexpr long kSearches = 50'000;  // plans of one answer: some 100 ms
-
-// Cards that could be cleared, and a set of them.
-struct Clearable {
-    std::vector<CardSpot> cards;
-    std::vector<std::vector<int>> pods;  // by card
-    std::vector<int> percent;            // by card
-};
-struct CardSet {
-    int pods = 0;
-    int percent = 0;
-    int node = -1;
-    std::uint32_t cards = 0;  // bits of Clearable::cards
-
-    auto key() const { return std::tuple(pods, percent, node, cards); }
-    bool operator<(const CardSet& other) const { return key() < other.key(); }
-};
 
 class Advisor {
   public:
@@ -104,8 +86,8 @@ class Advisor {
     }
 
     // The node's cards all of whose pods are known and may move.
-    Clearable clearable(int node) {
-        Clearable found;
+    ClearableCards clearable(int node) {
+        ClearableCards found;
         const NodeUse& use = uses_[node];
         if (!node_of(node).open()) return found;
         for (int card = 0; card < static_cast<int>(use.cards.size()); ++card) {
@@ -132,60 +114,10 @@ class Advisor {
         return found;
     }
 
-    // Only the cards with the fewest pods, when there are too many for all sets.
-    static void keep_cheapest(Clearable& from) {
-        if (from.cards.size() <= kSetCards) return;
-        std::vector<int> order(from.cards.size());
-        std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-            return std::tuple(from.pods[a].size(), from.percent[a]) <
-                   std::tuple(from.pods[b].size(), from.percent[b]);
-        });
-        Clearable kept;
-        for (int i = 0; i < kSetCards; ++i) {
-            kept.cards.push_back(from.cards[order[i]]);
-            kept.pods.push_back(from.pods[order[i]]);
-            kept.percent.push_back(from.percent[order[i]]);
-        }
-        from = std::move(kept);
-    }
-
-    // All sets of `need` cards, the best kSets of them appended to `sets`.
-    void sets_of(const Clearable& from, int need, int node, std::vector<CardSet>& sets) {
-        const int cards = static_cast<int>(from.cards.size());
-        if (need > cards) return;
-        std::map<int, std::uint32_t> cards_of_pod;
-        for (int card = 0; card < cards; ++card) {
-            for (const int pod : from.pods[card]) cards_of_pod[pod] |= 1U << card;
-        }
-        std::vector<std::uint32_t> several;  // of pods on more than one card
-        for (const auto& [pod, mask] : cards_of_pod) {
-            if (std::popcount(mask) > 1) several.push_back(mask);
-        }
-        std::vector<CardSet> mine;
-        for (std::uint32_t set = (1U << need) - 1; set < 1U << cards;) {
-            CardSet one{0, 0, node, set};
-            for (std::uint32_t rest = set; rest != 0; rest &= rest - 1) {
-                const int card = std::countr_zero(rest);
-                one.pods += static_cast<int>(from.pods[card].size());
-                one.percent += from.percent[card];
-            }
-            for (const std::uint32_t mask : several) {
-                one.pods -= std::max(0, std::popcount(mask & set) - 1);
-            }
-            mine.push_back(one);
-            const std::uint32_t low = set & (~set + 1);  // the next set with as many bits
-            const std::uint32_t ripple = set + low;
-            set = (((ripple ^ set) >> 2) / low) | ripple;
-        }
-        const std::size_t kept = std::min(kSets, mine.size());
-        std::partial_sort(
-            mine.begin(), mine.begin() + static_cast<std::ptrdiff_t>(kept), mine.end()
-        );
-        for (std::size_t i = kept; i < mine.size(); ++i) {
-            not_looked_at_ = std::min(not_looked_at_, mine[i].pods);
-        }
-        sets.insert(sets.end(), mine.begin(), mine.begin() + static_cast<std::ptrdiff_t>(kept));
+    void add_sets(const ClearableCards& from, int need, int node, std::vector<CardSet>& sets) {
+        const auto mine = from.sets(need, node);
+        sets.insert(sets.end(), mine.sets.begin(), mine.sets.end());
+        not_looked_at_ = std::min(not_looked_at_, mine.left_out);
     }
 
     Relocation::Rules rules(int node) const {
@@ -223,7 +155,7 @@ class Advisor {
     }
 
     // Tries the set; fills the plan when all its pods find a place.
-    bool try_set(const Clearable& from, const CardSet& set) {
+    bool try_set(const ClearableCards& from, const CardSet& set) {
         std::vector<CardSpot> cleared;
         std::vector<std::pair<int, int>> pods;
         for (std::uint32_t rest = set.cards; rest != 0; rest &= rest - 1) {
@@ -249,7 +181,7 @@ class Advisor {
         return false;
     }
 
-    bool try_in_order(const std::map<int, Clearable>& from, std::vector<CardSet>& sets) {
+    bool try_in_order(const std::map<int, ClearableCards>& from, std::vector<CardSet>& sets) {
         std::sort(sets.begin(), sets.end());
         for (std::size_t i = 0; i < sets.size(); ++i) {
             if (i >= kTries || relocation_.searches() > kSearches) {
@@ -267,34 +199,34 @@ class Advisor {
     }
 
     void free_on_one_node() {
-        std::map<int, Clearable> from;
+        std::map<int, ClearableCards> from;
         std::vector<CardSet> sets;
         for (int node = 0; node < node_count(); ++node) {
             const int need = request_.cards - free_[node];
-            Clearable mine = clearable(node);
+            ClearableCards mine = clearable(node);
             if (static_cast<int>(mine.cards.size()) < need) continue;
-            if (mine.cards.size() > kSetCards) not_looked_at_ = 0;
-            keep_cheapest(mine);
-            sets_of(mine, need, node, sets);
+            if (mine.cards.size() > ClearableCards::kMostForSets) not_looked_at_ = 0;
+            mine.keep_cheapest();
+            add_sets(mine, need, node, sets);
             from.emplace(node, std::move(mine));
         }
         try_in_order(from, sets);
     }
 
     void free_anywhere() {
-        Clearable all;
+        ClearableCards all;
         for (int node = 0; node < node_count(); ++node) {
-            Clearable mine = clearable(node);
+            ClearableCards mine = clearable(node);
             all.cards.insert(all.cards.end(), mine.cards.begin(), mine.cards.end());
             all.pods.insert(all.pods.end(), mine.pods.begin(), mine.pods.end());
             all.percent.insert(all.percent.end(), mine.percent.begin(), mine.percent.end());
         }
         const int need = request_.cards - plan_.free_now;
         plan_.node = -1;
-        if (all.cards.size() <= kSetCards) {
-            std::map<int, Clearable> from;
+        if (all.cards.size() <= ClearableCards::kMostForSets) {
+            std::map<int, ClearableCards> from;
             std::vector<CardSet> sets;
-            sets_of(all, need, -1, sets);
+            add_sets(all, need, -1, sets);
             from.emplace(-1, std::move(all));
             try_in_order(from, sets);
             return;
@@ -303,19 +235,13 @@ class Advisor {
     }
 
     // The cheapest card that can be cleared, again and again.
-    void one_by_one(const Clearable& all, int need) {
-        std::vector<int> order(all.cards.size());
-        std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-            return std::tuple(all.pods[a].size(), all.percent[a]) <
-                   std::tuple(all.pods[b].size(), all.percent[b]);
-        });
+    void one_by_one(const ClearableCards& all, int need) {
         std::set<int> moved;
         std::set<std::pair<int, int>> filled;  // a card that took a moved pod is not cleared
         std::vector<CardSpot> cleared;
         std::vector<PodMove> moves;
         int freed = 0;
-        for (const int card : order) {
+        for (const int card : all.cheapest_first()) {
             if (freed == need || relocation_.searches() > kSearches) break;
             const CardSpot spot = all.cards[card];
             if (filled.contains({spot.node, spot.card})) continue;

@@ -1,5 +1,6 @@
 #include "core/defragment.h"
 
+#include <functional>
 #include <map>
 #include <set>
 

@@ -320,6 +320,7 @@ Result<Placement> Ledger::reserve(
     }
     Query asked = query(request, pod.uid);
     asked.prefer_ = card.value_or(-1);
+    asked.by_links_ = true;
     const Verdict verdict = plan_on(nodes_[*id], nodes_[*id].usage, asked);
     if (!verdict.fits) return Error{ErrorCode::kExhausted, std::string(verdict.reason)};
     const Placement placement = placement_from_choice(

@@ -79,7 +79,9 @@ Verdict Ledger::plan_on(const NodeRecord& node, const NodeUsage& usage, Query& q
         query.choice_.clear();
         return {true, false, {}};
     }
-    fill_views(node.cards, usage.cards, false, query.views_, node.links);
+    const std::span<const Link> links =
+        query.by_links_ ? std::span(node.links) : std::span<const Link>();
+    fill_views(node.cards, usage.cards, false, query.views_, links);
     for (std::size_t i = 0; i < node.cards.size(); ++i) {
         query.views_[i].usable &= acceptable(query, node.cards[i].model);
     }

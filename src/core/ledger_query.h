@@ -72,6 +72,7 @@ class Query {
     NodeId own_node_ = kNoNode;
     std::uint32_t own_pod_ = 0;
     int steps_ = kTotalSteps;
+    bool by_links_ = false;  // reserve only: whether and how well it fits is the same for any cards
     std::deque<Misfit> misfits_;         // few: texts name no node
     std::vector<std::int8_t> model_ok_;  // by StringId: 0 not asked yet, 1 yes, -1 no
     // quick answers

@@ -25,21 +25,20 @@ struct CauseStyle {
 constexpr std::array<CauseStyle, 5> kCauses{
     CauseStyle{"usable", "#b7dfc9", &core::Causes::usable},
     CauseStyle{
-        "fragment: too little on a card, too few whole cards", "#e69f00", &core::Causes::shape},
-    CauseStyle{"no CPU left", "#d55e00", &core::Causes::cpu},
-    CauseStyle{"no memory left", "#cc79a7", &core::Causes::memory},
+        "fragment: too little on a card, too few whole cards", "#f2c14e", &core::Causes::shape},
+    CauseStyle{"no CPU left", "#c8553d", &core::Causes::cpu},
+    CauseStyle{"no memory left", "#8e6c8a", &core::Causes::memory},
     CauseStyle{"model not asked for", "#8da0b6", &core::Causes::model},
 };
 
 constexpr double kWidth = 1000;
 constexpr double kLeft = 62;
-constexpr double kRight = 150;  // for the names at the curves' ends
+constexpr double kRight = 172;  // for the names at the curves' ends
 constexpr double kGap = 70;
-constexpr double kTop = 72;
+constexpr double kTop = 88;
 constexpr double kCurveHeight = 330;
 constexpr double kCauseHeight = 150;
 constexpr double kCauseGap = 58;
-constexpr int kCausesInRow = 3;
 
 struct Spread {
     double sum = 0;
@@ -80,11 +79,13 @@ std::vector<Series> series_of(const std::vector<RunResult>& results) {
             out.push_back({run.policy, {}, 0});
             it = out.end() - 1;
         }
-        for (const Sample& sample : run.curve) {
-            Spread& at = it->points[std::lround(sample.arrived_pct)];
-            at.add(sample.allocated_pct);
-            if (!sample.free_by_cause) continue;
-            at.causes += *sample.free_by_cause;
+        std::map<long, const Sample*> last;  // of each percent
+        for (const Sample& sample : run.curve) last[std::lround(sample.arrived_pct)] = &sample;
+        for (const auto& [percent, sample] : last) {
+            Spread& at = it->points[percent];
+            at.add(sample->allocated_pct);
+            if (!sample->free_by_cause) continue;
+            at.causes += *sample->free_by_cause;
             ++at.with_causes;
         }
     }
@@ -133,13 +134,18 @@ class Picture {
         return options_.run.departures ? "time, % of the run"
                                        : "GPU asked for so far, % of GPU installed";
     }
-    int cause_rows() const {
-        return (static_cast<int>(series_.size()) + kCausesInRow - 1) / kCausesInRow;
+    // Three or four panels in a row, whichever leaves fewer holes.
+    std::size_t causes_in_row() const {
+        const std::size_t n = series_.size();
+        return n <= 4 ? n : (n + 3) / 4 * 4 - n < (n + 2) / 3 * 3 - n ? 4 : 3;
+    }
+    std::size_t cause_rows() const {
+        return (series_.size() + causes_in_row() - 1) / causes_in_row();
     }
     double causes_top() const { return kTop + kCurveHeight + 100; }
     double height() const {
         if (series_.empty()) return 80;
-        return causes_top() + cause_rows() * (kCauseHeight + kCauseGap);
+        return causes_top() + static_cast<double>(cause_rows()) * (kCauseHeight + kCauseGap) + 14;
     }
 
     void frame(const Axis& x, const Axis& y, int x_ticks, int y_ticks) {
@@ -309,10 +315,11 @@ class Picture {
                 }
             }
         }
-        const double wide = (kWidth - kLeft - 30 - (kCausesInRow - 1) * 52) / kCausesInRow;
+        const auto in_row = static_cast<double>(std::max<std::size_t>(causes_in_row(), 2));
+        const double wide = (kWidth - kLeft - 30 - (in_row - 1) * 52) / in_row;
         for (std::size_t i = 0; i < series_.size(); ++i) {
-            const auto row = static_cast<double>(i / kCausesInRow);
-            const double left = kLeft + static_cast<double>(i % kCausesInRow) * (wide + 52);
+            const auto row = static_cast<double>(i / causes_in_row());
+            const double left = kLeft + static_cast<double>(i % causes_in_row()) * (wide + 52);
             const double begin = top + 18 + row * (kCauseHeight + kCauseGap);
             const Axis x{from, last_x(), left, left + wide};
             const Axis y{0, most, begin + kCauseHeight, begin};
@@ -324,6 +331,11 @@ class Picture {
             frame(x, y, 5, 4);
             stack(series_[i], x, y);
         }
+        svg_.text(
+            {kLeft, height() - 16},
+            "each from the middle to the end of the run: " + x_title(),
+            {12, kFaint}
+        );
     }
 
     void stack(const Series& series, const Axis& x, const Axis& y) {

@@ -37,7 +37,7 @@ std::size_t count(const std::string& text, const std::string& part) {
 }
 
 TEST(Axis, round_ticks) {
-    EXPECT_THAT((Axis{0, 130, 0, 1}.ticks(6)), ElementsAre(0, 50, 100));
+    EXPECT_THAT((Axis{0, 130, 0, 1}.ticks(6)), ElementsAre(0, 20, 40, 60, 80, 100, 120));
     EXPECT_THAT((Axis{92.3, 95.9, 0, 1}.ticks(8)), ElementsAre(92.5, 93, 93.5, 94, 94.5, 95, 95.5));
     EXPECT_TRUE((Axis{1, 1, 0, 1}.ticks(5)).empty());
 }
@@ -78,6 +78,14 @@ TEST(Plot, one_seed_has_no_band_and_no_result_no_curve) {
     RunResult empty;
     empty.policy = "fgd";
     EXPECT_THAT(plot_workload({empty}, options), Not(HasSubstr("nan")));
+}
+
+TEST(Plot, two_samples_of_one_percent_are_one_point) {
+    Options options;
+    options.seeds = {1};
+    RunResult twice = run("w", "fgd", 1, 94);
+    twice.curve.push_back(twice.curve.back());
+    EXPECT_EQ(plot_workload({twice}, options), plot_workload({run("w", "fgd", 1, 94)}, options));
 }
 
 TEST(Plot, a_file_per_workload) {

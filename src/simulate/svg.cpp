@@ -69,7 +69,7 @@ std::vector<double> Axis::ticks(int count) const {
     const double power = std::pow(10.0, std::floor(std::log10(rough)));
     double step = 10 * power;
     for (const double nice : {5.0, 2.0, 1.0}) {
-        if (nice * power >= rough) step = nice * power;
+        if (nice * power >= 0.75 * rough) step = nice * power;
     }
     for (double k = std::ceil(from / step - 1e-9); k * step <= to + step * 1e-9; ++k) {
         out.push_back(k * step);
