@@ -56,6 +56,7 @@ NodeId Ledger::node_slot(std::string_view name) {
     names_[id].assign(name);
     nodes_[id].key = stable_key(name);
     nodes_[id].used = true;
+    ++names_version_;
     node_index_.insert(FlatIndex::hash(name), id);
     return id;
 }
@@ -67,6 +68,7 @@ void Ledger::drop_node_if_unused(NodeId id) {
     node = {};
     summaries_[id] = {};
     touch(id);
+    ++names_version_;
     free_nodes_.push_back(id);
 }
 

@@ -108,6 +108,8 @@ class Ledger {
     // `uid`: what this pod itself holds or has reserved counts as free.
     Query query(const PodRequest& request, std::string_view uid = {}) const;
     std::optional<NodeId> find_node(std::string_view name) const;
+    // Moves when a name gets another id or loses the one it had.
+    std::uint64_t names_version() const { return names_version_; }
     Verdict fits(NodeId node, Query& query) const;
     Verdict fits(std::string_view node, Query& query) const;
     // 0..10; 0 when it does not fit.
@@ -201,6 +203,7 @@ class Ledger {
     std::vector<NodeName> names_;          // beside nodes_
     std::vector<std::uint64_t> versions_;  // beside nodes_
     std::uint64_t last_version_ = 0;
+    std::uint64_t names_version_ = 0;
     std::vector<NodeId> free_nodes_;
     FlatIndex node_index_;
     std::deque<PodRecord> pods_;

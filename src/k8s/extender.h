@@ -70,6 +70,9 @@ class ExtenderReader {
     ExtenderReader& operator=(ExtenderReader&&) noexcept;
 
     void reset();
+    // Names that the next request may well carry, in this order: when it does they are compared
+    // instead of read. nullptr: nothing is known. Stays until it is set again.
+    void expect(std::shared_ptr<const NameList> names);
     // Where the next bytes of the body may be received; valid until received() or feed().
     std::span<char> room();
     // The first `size` bytes of room() are the next of the body. kInvalid for bad JSON or wrong

@@ -60,7 +60,12 @@ bool ExtenderBody::advance() {
 
 bool ExtenderBody::run() {
     for (;;) {
-        if (section_ == Section::kNames) names_.pass_plain(cursor, limits.max_nodes, args.nodes);
+        if (section_ == Section::kNames) {
+            if (expected) {
+                NamesSection::pass_expected(cursor, limits.max_nodes, *expected, args.nodes);
+            }
+            names_.pass_plain(cursor, limits.max_nodes, args.nodes);
+        }
         const Token token = cursor.scanner.next(cursor.at, cursor.window.end());
         switch (token) {
             case Token::kBad:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "k8s/body_cursor.h"
@@ -24,6 +25,7 @@ class ExtenderBody {
     const ExtenderLimits limits;
     BodyCursor cursor;
     NodesSection nodes;
+    std::shared_ptr<const NameList> expected;  // not cleared by reset()
 
     // What was read.
     ExtenderArgs args;

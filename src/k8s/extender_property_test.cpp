@@ -257,5 +257,56 @@ TEST(ExtenderProperty, EveryWayToReadABodyIsTheSame) {
     EXPECT_LT(read_well, 2900) << "broken bodies are tried too";
 }
 
+// What a reader expects may make it quicker and nothing else.
+TEST(ExtenderProperty, ExpectedNamesAreReadAsOthersAre) {
+    EG_TRACE_SEED();
+    Random random(core::replay_seed());
+    ExtenderReader plain;
+    ExtenderReader expecting;
+    for (int round = 0; round < 400; ++round) {
+        std::vector<std::string> names;
+        for (int n = random.between(0, 300); n > 0; --n) {
+            names.push_back(
+                "node-" + std::to_string(random.below(50)) + std::string(random.below(9), 'x')
+            );
+        }
+        auto expected = std::make_shared<NameList>();
+        for (const std::string& name : names) expected->add(name);
+        switch (random.below(6)) {  // what comes is not always what was expected
+            case 0:
+                if (!names.empty()) names[random.below(names.size())] += "y";
+                break;
+            case 1:
+                if (!names.empty())
+                    names.erase(
+                        names.begin() + static_cast<std::ptrdiff_t>(random.below(names.size()))
+                    );
+                break;
+            case 2:
+                names.push_back("more");
+                break;
+            case 3:
+                if (!names.empty()) names[random.below(names.size())] = "a\\u0041\\\"";
+                break;
+            default:
+                break;
+        }
+        const char* const space = random.below(5) == 0 ? " " : "";
+        std::string body = R"({"Pod":{"metadata":{"name":"p"}},"NodeNames":[)";
+        for (std::size_t n = 0; n < names.size(); ++n) {
+            body += (n == 0 ? "\"" : ",\"") + names[n] + "\"";
+            if (random.below(100) == 0) body += space;
+        }
+        body += random.below(30) == 0 ? ",]" : random.below(30) == 0 ? "" : "]";
+        body += "}";
+        expecting.expect(random.below(10) == 0 ? nullptr : expected);
+        const std::size_t piece = random.below(3) == 0 ? 0 : 1 + random.below(4000);
+        const Seen with = read(expecting, body, piece, random);
+        const Seen without = read(plain, body, body.size(), random);
+        ASSERT_EQ(with.good, without.good) << body;
+        ASSERT_EQ(with.names, without.names) << body;
+    }
+}
+
 }  // namespace
 }  // namespace egpu::k8s

@@ -25,6 +25,10 @@ void ExtenderReader::reset() {
     impl_->reset();
 }
 
+void ExtenderReader::expect(std::shared_ptr<const NameList> names) {
+    impl_->expected = std::move(names);
+}
+
 std::span<char> ExtenderReader::room() {
     return impl_->cursor.window.room();
 }

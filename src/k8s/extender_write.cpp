@@ -163,8 +163,9 @@ std::string write_filter_error(std::string_view error) {
 std::string write_priorities(const ExtenderArgs& args, std::span<const int> scores) {
     EG_CHECK(scores.size() == args.nodes.size());
     static constexpr std::string_view kHost = R"({"Host":)";
-    static const std::array<std::string, 11> kScores = [] {
-        std::array<std::string, 11> texts;
+    constexpr std::size_t kScoreCount = 11;
+    static const std::array<std::string, kScoreCount> kScores = [] {
+        std::array<std::string, kScoreCount> texts;
         for (std::size_t i = 0; i < texts.size(); ++i) {
             texts[i] = R"(,"Score":)" + std::to_string(i) + "},";
         }
@@ -176,17 +177,30 @@ std::string write_priorities(const ExtenderArgs& args, std::span<const int> scor
     };
     std::string out = "[";
     if (args.nodes.all_plain()) {  // a few bytes at a time: appending would cost more than copying
+        // Pieces of a fixed size, of which the rest is overwritten by what follows.
+        constexpr std::size_t kPiece = 16;
+        static constexpr std::array<char, kPiece> kHostPiece{
+            '{', '"', 'H', 'o', 's', 't', '"', ':'};
+        static const auto kScorePieces = [] {
+            std::array<std::array<char, kPiece>, kScoreCount> pieces{};
+            for (std::size_t i = 0; i < pieces.size(); ++i) {
+                EG_CHECK(kScores[i].size() <= kPiece);
+                std::memcpy(pieces[i].data(), kScores[i].data(), kScores[i].size());
+            }
+            return pieces;
+        }();
         const std::size_t most = kHost.size() + kScores.back().size();
-        out.resize(1 + args.nodes.written_size() + scores.size() * most);
+        out.resize(1 + args.nodes.written_size() + scores.size() * most + kPiece);
         char* to = out.data() + 1;
-        const auto put = [&to](std::string_view text) {
-            std::memcpy(to, text.data(), text.size());
-            to += text.size();
-        };
         for (std::size_t i = 0; i < scores.size(); ++i) {
-            put(kHost);
-            put(args.nodes.written(i));
-            put(score_of(i));
+            std::memcpy(to, kHostPiece.data(), kPiece);
+            to += kHost.size();
+            const std::string_view name = args.nodes.written(i);
+            std::memcpy(to, name.data(), name.size());
+            to += name.size();
+            const std::size_t length = score_of(i).size();
+            std::memcpy(to, kScorePieces[static_cast<std::size_t>(scores[i])].data(), kPiece);
+            to += length;
         }
         out.resize(static_cast<std::size_t>(to - out.data()));
     } else {

@@ -54,6 +54,16 @@ class JsonScanner {
     template <class Accept>
     void pass_plain_strings(const char*& at, const char* end, Accept&& accept);
 
+    // Within an array: where its next string would begin in [at, end), or nullptr. When that string
+    // and those after it are known to be plain, tightly written ("a","b","c",) and followed by one
+    // more, passed_strings() passes them: `behind` is where the one more begins.
+    const char* next_string(const char* at, const char* end) const;
+    void passed_strings(const char*& at, const char* behind) {
+        at = behind;
+        expect_ = Expect::kValue;
+        checked_ = 0;
+    }
+
     bool done() const { return expect_ == Expect::kEnd; }
     int depth() const { return depth_; }
     const char* problem() const { return problem_; }
@@ -105,17 +115,21 @@ class JsonScanner {
     const char* problem_ = "";
 };
 
+inline const char* JsonScanner::next_string(const char* at, const char* end) const {
+    if (in_object() || depth_ == 0 || skip_to_ >= 0) return nullptr;
+    if (expect_ == Expect::kNext) {
+        if (at == end || *at != ',') return nullptr;
+        ++at;
+    } else if (expect_ != Expect::kValue && expect_ != Expect::kFirstValue) {
+        return nullptr;
+    }
+    return at != end && *at == '"' ? at : nullptr;
+}
+
 template <class Accept>
 void JsonScanner::pass_plain_strings(const char*& at, const char* end, Accept&& accept) {
-    if (in_object() || depth_ == 0 || skip_to_ >= 0) return;
-    const char* from = at;
-    if (expect_ == Expect::kNext) {
-        if (from == end || *from != ',') return;
-        ++from;
-    } else if (expect_ != Expect::kValue && expect_ != Expect::kFirstValue) {
-        return;
-    }
-    while (from != end && *from == '"') {
+    const char* from = next_string(at, end);
+    while (from != nullptr && from != end && *from == '"') {
         const char* const close = pass_plain(from + 1, end);
         if (end - close < 3 || close[0] != '"' || close[1] != ',' || close[2] != '"') return;
         if (!accept(std::string_view(from + 1, close))) return;

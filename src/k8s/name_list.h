@@ -2,6 +2,7 @@
 // them is answered with one copy.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -48,6 +49,29 @@ class NameList {
         return {bytes_.data() + begin(first), ends_[last] - 1 - begin(first)};
     }
     std::string_view written(std::size_t i) const { return written(i, i); }
+    // From name `first` to the end, a comma behind each, too: "b","c",
+    std::string_view written_from(std::size_t first) const {
+        return std::string_view(bytes_).substr(begin(first));
+    }
+    // How many names lie whole in the first `bytes` bytes of written_from(first).
+    std::size_t within(std::size_t first, std::size_t bytes) const {
+        const auto from = ends_.begin() + static_cast<std::ptrdiff_t>(first);
+        const auto limit = static_cast<std::uint32_t>(begin(first) + bytes);
+        return static_cast<std::size_t>(std::upper_bound(from, ends_.end(), limit) - from);
+    }
+    // Adds names first to first + count - 1 of another list, which are plain.
+    void add_from(const NameList& other, std::size_t first, std::size_t count) {
+        if (count == 0) return;
+        const std::size_t from = other.begin(first);
+        const auto shift = static_cast<std::uint32_t>(bytes_.size() - from);  // may wrap, and back
+        bytes_.append(other.bytes_, from, other.ends_[first + count - 1] - from);
+        std::size_t i = ends_.size();
+        ends_.resize(i + count);
+        for (std::size_t n = first; n < first + count; ++n) ends_[i++] = other.ends_[n] + shift;
+    }
+    bool operator==(const NameList& other) const {
+        return bytes_ == other.bytes_ && ends_ == other.ends_;
+    }
     // Of all of them, quotes and commas included.
     std::size_t written_size() const { return bytes_.size(); }
 

@@ -45,11 +45,14 @@ class Handlers::Loan {
         if (!idle.empty()) {
             reader_.emplace(std::move(idle.back()));
             idle.pop_back();
-            return;
+        } else {
+            k8s::ExtenderLimits limits;
+            limits.keep_nodes = keep_nodes_;
+            reader_.emplace(limits);
         }
-        k8s::ExtenderLimits limits;
-        limits.keep_nodes = keep_nodes_;
-        reader_.emplace(limits);
+        // With nodes kept it is a filter, whose candidates come in any order.
+        const bool expects = !keep_nodes_ && from_.last_filtered_;
+        reader_->expect(expects ? from_.last_filtered_->names : nullptr);
     }
     ~Loan() {
         reader_->reset();
@@ -75,6 +78,32 @@ void Handlers::set_binder(std::shared_ptr<Binder> binder) {
 std::shared_ptr<Binder> Handlers::binder() const {
     const std::lock_guard lock(mutex_);
     return binder_;
+}
+
+// Of large clusters only: elsewhere reading is quick enough.
+void Handlers::remember(const k8s::ExtenderArgs& args, FilterOutcome& outcome) {
+    constexpr std::size_t kWorthIt = 256;
+    if (!args.names_mode || !args.nodes.all_plain()) return;
+    if (outcome.fitting.size() < kWorthIt || outcome.ids.size() != outcome.fitting.size()) return;
+    auto names = std::make_shared<k8s::NameList>();
+    const std::vector<std::uint32_t>& fitting = outcome.fitting;
+    for (std::size_t i = 0; i < fitting.size();) {
+        std::size_t next = i + 1;
+        while (next < fitting.size() && fitting[next] == fitting[next - 1] + 1) ++next;
+        names->add_from(args.nodes, fitting[i], next - i);
+        i = next;
+    }
+    auto known = std::make_shared<KnownNodes>();
+    known->names = std::move(names);
+    known->ids = std::move(outcome.ids);
+    known->version = outcome.names_version;
+    const std::lock_guard lock(mutex_);
+    last_filtered_ = std::move(known);
+}
+
+std::shared_ptr<const KnownNodes> Handlers::last_filtered() const {
+    const std::lock_guard lock(mutex_);
+    return last_filtered_;
 }
 
 // --- routes ---
@@ -189,13 +218,14 @@ k8s::SplicedText Handlers::answer_filter(k8s::ExtenderReader& reader, const Stat
     if (pod.asks_for_gpu()) {
         if (auto closed = gate_.refuses_answers()) return k8s::write_filter_error(*closed);
     }
-    const FilterOutcome outcome = state_.filter(**args, pod);
+    FilterOutcome outcome = state_.filter(**args, pod);
     log::debug(
         "filter",
         {{"pod", pod.key()},
          {"candidates", (*args)->nodes.size()},
          {"fitting", outcome.fitting.size()}}
     );
+    remember(**args, outcome);
     return k8s::write_filter_result(**args, outcome.fitting, outcome.failed);
 }
 
@@ -207,7 +237,9 @@ k8s::SplicedText Handlers::answer_priorities(k8s::ExtenderReader& reader, const 
         return k8s::write_priorities(**args, std::vector<int>((*args)->nodes.size(), 0));
     }
     const PodFacts pod = read_facts(*(*args)->pod);
-    return k8s::write_priorities(**args, state_.scores(**args, pod));
+    const auto known = last_filtered();
+    const bool same = known && (*args)->names_mode && *known->names == (*args)->nodes;
+    return k8s::write_priorities(**args, state_.scores(**args, pod, same ? known.get() : nullptr));
 }
 
 k8s::SplicedText Handlers::answer_bind(k8s::ExtenderReader& reader, const Status& read) {

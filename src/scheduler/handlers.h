@@ -50,11 +50,15 @@ class Handlers {
     k8s::SplicedText answer_preempt(k8s::ExtenderReader& reader, const Status& read);
     void readiness(http::Exchange& exchange);
     std::shared_ptr<Binder> binder() const;
+    void remember(const k8s::ExtenderArgs& args, FilterOutcome& outcome);
+    std::shared_ptr<const KnownNodes> last_filtered() const;
 
     State& state_;
     const Gate& gate_;
     mutable std::mutex mutex_;
     std::shared_ptr<Binder> binder_;
+    // kube-scheduler asks for priorities of just the nodes that the last filter left.
+    std::shared_ptr<const KnownNodes> last_filtered_;
     std::vector<k8s::ExtenderReader> idle_[2];  // by keep_nodes
 };
 

@@ -82,7 +82,6 @@ TEST_F(Policies, TheCardThatWasScoredIsTheCardThatIsGiven) {
     EXPECT_EQ(card_of(share_pod("early", 30), "n"), 0);  // nothing learned yet: binpack
     state.rollback("uid-early");
     learn();
-    static_cast<void>(scores(share_pod("p", 30), {"n"}));  // the first use of the policy
     work_off();
     EXPECT_EQ(card_of(share_pod("p", 30), "n"), 1);
     TestPod packed = share_pod("q", 30);

@@ -171,6 +171,8 @@ FilterOutcome State::filter(const k8s::ExtenderArgs& args, const PodFacts& pod) 
     std::string_view last_reason;
     std::string_view last_text;
     const auto nodes = find_nodes(args.nodes);
+    outcome.names_version = ledger_.names_version();
+    outcome.ids.reserve(count);
     for (std::uint32_t i = 0; i < count; ++i) {
         if (!nodes[i]) {
             outcome.failed.push_back({i, intern(outcome, kNoCards), true});
@@ -179,6 +181,7 @@ FilterOutcome State::filter(const k8s::ExtenderArgs& args, const PodFacts& pod) 
         const core::Verdict verdict = ledger_.fits(*nodes[i], query);
         if (verdict.fits) {
             outcome.fitting.push_back(i);
+            outcome.ids.push_back(nodes[i]);
         } else {
             if (verdict.reason.data() != last_reason.data()) {  // texts live in the query
                 last_reason = verdict.reason;
@@ -190,13 +193,18 @@ FilterOutcome State::filter(const k8s::ExtenderArgs& args, const PodFacts& pod) 
     return outcome;
 }
 
-std::vector<int> State::scores(const k8s::ExtenderArgs& args, const PodFacts& pod) const {
+std::vector<int> State::scores(
+    const k8s::ExtenderArgs& args, const PodFacts& pod, const KnownNodes* known
+) const {
     std::vector<int> scores(args.nodes.size(), 0);
     if (pod.request.empty() || !pod.request_error.empty()) return scores;
     static auto time = lock_time("priorities");
     const Hold hold(mutex_, time);
     core::Query query = ledger_.query(pod.request, pod.uid);
-    const auto nodes = find_nodes(args.nodes);
+    const bool valid = known != nullptr && known->version == ledger_.names_version() &&
+                       known->ids.size() == args.nodes.size();
+    const auto found = valid ? std::vector<std::optional<core::NodeId>>() : find_nodes(args.nodes);
+    const auto& nodes = valid ? known->ids : found;
     if (const core::Scorer* scorer = scorer_of(pod)) {
         const auto cold = live_.totals().cold_questions;
         live_.scores(ledger_, *scorer, query, nodes, scores);
@@ -259,7 +267,7 @@ const core::Scorer* State::scorer_of(const PodFacts& pod) const {
 // Each pod counts once: when it is first seen waiting, or, after a restart, running.
 void State::note_arrival(const PodFacts& pod) {
     if (pod.request.empty() || pending_.contains(pod.uid) || ledger_.pod(pod.uid)) return;
-    live_.arrived(pod.request);
+    live_.arrived(pod.request, scorer_of(pod));
     policy_work_ = true;
     policy_work_there_.notify_one();
 }

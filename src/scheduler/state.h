@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -46,6 +47,17 @@ struct FilterOutcome {
     std::vector<std::uint32_t> fitting;
     std::vector<k8s::FailedNode> failed;  // messages live in `texts`
     std::set<std::string, std::less<>> texts;
+    // The ids of `fitting`, for the priorities call about the same nodes; empty when not all
+    // candidates were looked up.
+    std::vector<std::optional<core::NodeId>> ids;
+    std::uint64_t names_version = 0;
+};
+
+// Nodes that were looked up before, by position.
+struct KnownNodes {
+    std::shared_ptr<const k8s::NameList> names;
+    std::vector<std::optional<core::NodeId>> ids;
+    std::uint64_t version = 0;  // of the ledger's names
 };
 
 // The cards a bind may write, or why there are none.
@@ -82,7 +94,10 @@ class State {
 
     // --- questions ---
     FilterOutcome filter(const k8s::ExtenderArgs& args, const PodFacts& pod) const;
-    std::vector<int> scores(const k8s::ExtenderArgs& args, const PodFacts& pod) const;
+    // `known`: of the same names as args.nodes, or nullptr.
+    std::vector<int> scores(
+        const k8s::ExtenderArgs& args, const PodFacts& pod, const KnownNodes* known = nullptr
+    ) const;
     // Would `pod` fit on `node` if `victims` were gone?
     bool fits_without(
         const PodFacts& pod, std::string_view node, std::span<const std::string_view> victims

@@ -81,6 +81,27 @@ void State::publish_gauges() const {
         "Binds in flight or in doubt.",
         static_cast<double>(totals.reservations)
     );
+    const core::LiveTotals policy = policy_totals();
+    gauge(
+        "edge_gpu_scheduler_policy_arrivals",
+        "Pods that the policies have learned from.",
+        static_cast<double>(policy.arrivals)
+    );
+    gauge(
+        "edge_gpu_scheduler_policy_shapes",
+        "Different shapes of pods among them.",
+        static_cast<double>(policy.shapes)
+    );
+    gauge(
+        "edge_gpu_scheduler_policy_refreshes",
+        "How often the expected demand or the prices were computed anew.",
+        static_cast<double>(policy.refreshes)
+    );
+    gauge(
+        "edge_gpu_scheduler_policy_cold_questions",
+        "Priorities answered from some of the nodes, for a shape asked for the first time.",
+        static_cast<double>(policy.cold_questions)
+    );
     gauge(
         "edge_gpu_scheduler_used_percent",
         "Percent used, summed over all cards.",

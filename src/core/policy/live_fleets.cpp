@@ -132,8 +132,9 @@ void LiveFleets::follow(const Ledger& ledger, Live& live) {
     }
 }
 
-void LiveFleets::arrived(const PodRequest& request) {
+void LiveFleets::arrived(const PodRequest& request, const Scorer* scorer) {
     if (request.empty()) return;
+    if (scorer != nullptr) live(*scorer);
     const Shape shape = shape_of(request);
     ++totals_.arrivals;
     demand_.arrived(shape);

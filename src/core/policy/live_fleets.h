@@ -57,8 +57,9 @@ class LiveFleets {
     // Policies that this class answers for; the others are the ledger's own.
     static const Scorer* scorer_of(std::string_view policy);
 
-    // Once for each pod that is seen for the first time.
-    void arrived(const PodRequest& request);
+    // Once for each pod that is seen for the first time. `scorer`: the policy that will be asked
+    // about it, nullptr for the ledger's own; so its first Outlook may be there by then.
+    void arrived(const PodRequest& request, const Scorer* scorer);
 
     // 0..kMaxScore by position in `nodes`; 0 for nodes that are not there or do not fit. What the
     // policy likes best gets kMaxScore and nothing else does: one node, or several that it cannot

@@ -116,7 +116,7 @@ TEST_P(LiveFleetsProperty, KeptScoresEqualFreshOnes) {
     for (std::size_t arrivals = 64; arrivals <= 512; arrivals *= 2) {
         while (history.size() < arrivals) {
             history.push_back(draw(random));
-            kept.arrived(history.back());
+            kept.arrived(history.back(), nullptr);
         }
         // Twins: as much demand, an Outlook of the same moment, nothing kept.
         std::deque<LiveFleets> twins(5);
@@ -125,7 +125,7 @@ TEST_P(LiveFleetsProperty, KeptScoresEqualFreshOnes) {
             std::vector<int> nothing;
             Query query = ledger_.query(request_of(50, 1));
             twin.scores(ledger_, *find_scorer(GetParam()), query, none, nothing);
-            for (const PodRequest& request : history) twin.arrived(request);
+            for (const PodRequest& request : history) twin.arrived(request, nullptr);
             refresh(twin, ledger_);
         }
         refresh(kept, ledger_);
