@@ -2,7 +2,7 @@
 """Prints the tables of docs/placement.md: tools/placement_tables.py TRACES [allocation|classes|departures ...]
 
 TRACES is a folder with openb_node_list_gpu_node.csv, the openb_pod_list_*.csv files and published_allocation.csv. The program
-is build/release/bin/edge-gpu, or $EDGE_GPU. EDGE_GPU_SEEDS (42..51) and EDGE_GPU_DEPARTURE_SEEDS (42..44) shorten a run.
+is build/release/bin/edge-gpu, or $EDGE_GPU. EDGE_GPU_SEEDS (42..51) and EDGE_GPU_DEPARTURE_SEEDS (42..43) shorten a run.
 """
 import csv
 import io
@@ -88,7 +88,7 @@ def classes(traces):
 
 
 def departures(traces):
-    seeds = os.environ.get("EDGE_GPU_DEPARTURE_SEEDS", "42..44")
+    seeds = os.environ.get("EDGE_GPU_DEPARTURE_SEEDS", "42..43")
     policies = ["best-fit", "fgd", "fill-gradient"]
     workloads = [w for w in WORKLOADS if w != "multigpu20"]  # has no times
     for load in ("1.3", "1.0"):

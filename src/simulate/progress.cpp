@@ -12,7 +12,8 @@ namespace egpu::simulate {
 ProgressBar::ProgressBar() : terminal_(::isatty(STDERR_FILENO) != 0) {
     if (!terminal_) return;
     winsize size{};
-    const int columns = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 80;
+    const int columns =
+        ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
     width_ = std::clamp(columns - 12, 8, 60);
 }
 
