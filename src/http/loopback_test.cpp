@@ -260,8 +260,8 @@ TEST_F(Loopback, StalePooledConnectionRepeatsGetOnly) {
             char scratch[4096];
             if (::recv(fd.get(), scratch, sizeof scratch, 0) <= 0) return;
             const std::string_view answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
+            ++served;  // before the client can know of it
             ::send(fd.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
-            ++served;
             if (::recv(fd.get(), scratch, sizeof scratch, 0) <= 0) return;
         }
     });

@@ -129,22 +129,68 @@ std::string hard_panel(double top) {
     );
 }
 
-std::string soft_panel(double top) {
+constexpr std::uint64_t kComes = 4 * kSecond;
+constexpr std::uint64_t kLeaves = 8 * kSecond;
+constexpr std::uint64_t kEnd = 12 * kSecond;
+
+// A soft tenant of 30 % and one of 70 % that is there from 4 to 8 s.
+struct SoftRun {
+    explicit SoftRun(std::uint64_t cost_ns)
+        : soft(card.add_container(policy_of(0.3, ComputeMode::kSoft))),
+          neighbour(card.add_container(policy_of(0.7, ComputeMode::kHard))) {
+        card.add_app(card.add_process(soft), between(0, 100 * kSecond, cost_ns));
+        card.add_app(card.add_process(neighbour), between(kComes, kLeaves, cost_ns));
+        card.run_until(kEnd);
+    }
+    // Seconds from `since` until every window of 200 ms up to `until` is right.
+    double settled(std::uint64_t since, std::uint64_t until, bool (*right)(double, double)) const {
+        std::uint64_t at = since;
+        for (std::uint64_t t = since; t + kStepNs <= until; t += VirtualCard::kSampleNs) {
+            if (!right(card.share(soft, t, t + kStepNs), card.share(neighbour, t, t + kStepNs)))
+                at = t + VirtualCard::kSampleNs;
+        }
+        return static_cast<double>(at - since) / static_cast<double>(kSecond);
+    }
     VirtualCard card;
-    Container& soft = card.add_container(policy_of(0.3, ComputeMode::kSoft));
-    Container& second = card.add_container(policy_of(0.7, ComputeMode::kHard));
-    card.add_app(card.add_process(soft), between(0, 100 * kSecond, 300'000));
-    card.add_app(card.add_process(second), between(4 * kSecond, 8 * kSecond, 300'000));
-    card.run_until(12 * kSecond);
+    Container& soft;
+    Container& neighbour;
+};
+
+std::string soft_panel(double top) {
+    const SoftRun run(300'000);
     return panel(
         top,
         "soft: 30 % takes what is idle and gives it back to 70 % from 4 to 8 s",
-        {line_of(card, soft, 12 * kSecond, "soft 30 %", "#06c"),
-         line_of(card, second, 12 * kSecond, "70 %", "#c50")}
+        {line_of(run.card, run.soft, kEnd, "soft 30 %", "#06c"),
+         line_of(run.card, run.neighbour, kEnd, "70 %", "#c50")}
     );
 }
 
 }  // namespace
+
+std::string soft_numbers() {
+    std::string table =
+        "| soft 30 % beside 70 %, kernels of | alone, % | together, % | given back after, s | "
+        "taken "
+        "again after, s |\n| --- | --- | --- | --- | --- |\n";
+    for (const std::uint64_t cost_us : {100U, 300U, 1'000U, 5'000U}) {
+        const SoftRun run(cost_us * 1000);
+        char line[200];
+        std::snprintf(
+            line,
+            sizeof line,
+            "| %llu us | %.1f | %.1f / %.1f | %.2f | %.2f |\n",
+            static_cast<unsigned long long>(cost_us),
+            100 * run.card.share(run.soft, kSecond, kComes),
+            100 * run.card.share(run.soft, kComes + kSecond, kLeaves),
+            100 * run.card.share(run.neighbour, kComes + kSecond, kLeaves),
+            run.settled(kComes, kLeaves, [](double, double other) { return other >= 0.67; }),
+            run.settled(kLeaves, kEnd, [](double soft, double) { return soft >= 0.95; })
+        );
+        table += line;
+    }
+    return table;
+}
 
 std::string shares_over_time() {
     return "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"850\" height=\"450\" "

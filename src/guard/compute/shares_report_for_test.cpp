@@ -59,7 +59,9 @@ int main(int argc, char** argv) {
     std::printf(
         "| kernels | asked, %% | achieved, %% | worst window, points |\n| --- | --- | --- | --- |\n"
     );
+    const std::string soft = "\n" + soft_numbers();
     for (const Scenario& scenario : alone()) print(scenario, run(scenario, seed));
     for (const Scenario& scenario : contended()) print(scenario, run(scenario, seed));
+    std::fputs(soft.c_str(), stdout);
     return 0;
 }
