@@ -239,7 +239,7 @@ void GuardKeeper::exchange_measures(const std::vector<std::pair<const Record*, L
     const bool hangs = watch_->busy_for() >= options_.hangs_after;
     if (std::exchange(hangs_, hangs) == hangs) return;
     if (hangs) {
-        log::warn("the driver does not answer: nothing is measured, limits stay as they are");
+        log::warn("the driver does not answer: what containers use of the cards is not measured");
     } else {
         log::info("the driver answers again");
     }

@@ -167,7 +167,15 @@ void GuardWatch::tell_rhythm() {
 ContainerMeasure GuardWatch::of(const std::string& token) const {
     const std::lock_guard lock(mutex_);
     const auto found = measures_.find(token);
-    return found == measures_.end() ? ContainerMeasure{} : found->second;
+    if (found == measures_.end()) return {};
+    ContainerMeasure measure = found->second;
+    for (CardMeasure& card : measure.cards) {
+        // A driver that tells nothing any more: what it told may be of processes long gone.
+        if (card.at != TimePoint{} && MonoClock::now() - card.at >= options_.stale_after) {
+            card = {std::nullopt, 0, std::nullopt, card.at};
+        }
+    }
+    return measure;
 }
 
 void GuardWatch::before() {
@@ -245,17 +253,14 @@ void GuardWatch::take_memory(
             const auto look = std::find_if(looks.begin(), looks.end(), [&](const auto& l) {
                 return l.uuid == uuid;
             });
+            isolation::SeenCard seen_card;
+            seen_card.index = record.cards[i].index;
+            seen_card.quota = guard::kUnlimited;
             if (look == looks.end() || !look->listed) {
-                if (now - card.listed >= options_.stale_after) {
-                    card.overhead.clear();
-                    card.bytes.reset();
-                }
+                container.cards.push_back(std::move(seen_card));
                 continue;
             }
             card.listed = now;
-            card.total_bytes = look->total_bytes;
-            isolation::SeenCard seen_card;
-            seen_card.index = record.cards[i].index;
             seen_card.quota = i < allocation.quota.cards.size()
                                   ? allocation.quota.cards[i].memory_bytes
                                   : guard::kUnlimited;
@@ -377,6 +382,7 @@ void GuardWatch::take_time(
 ) {
     const TimePoint deadline = MonoClock::now() + kLookUp;
     const std::uint64_t real_us = clock_ns(CLOCK_REALTIME) / 1000;
+    const std::uint64_t mono_ns = clock_ns(CLOCK_MONOTONIC);
     for (const gpu::CardLook& look : looks) {
         if (!look.samples) continue;
         std::vector<isolation::TimeSample> samples;
@@ -402,15 +408,16 @@ void GuardWatch::take_time(
             const auto own = busy.find(allocation.record.token);
             card.timed = true;
             card.busy_ns += own == busy.end() ? 0 : own->second.first;
-            card.until_us =
-                std::max(card.until_us, own == busy.end() ? newest : own->second.second);
+            const std::uint64_t until = own == busy.end() ? newest : own->second.second;
+            if (until <= card.until_us) continue;
+            card.until_us = until;
+            const std::uint64_t ago_ns = real_us > until ? (real_us - until) * 1000 : 0;
+            card.until_ns = std::max(card.until_ns + 1, mono_ns - std::min(mono_ns, ago_ns));
         }
     }
 }
 
 void GuardWatch::publish() {
-    const std::uint64_t mono_ns = clock_ns(CLOCK_MONOTONIC);
-    const std::uint64_t real_us = clock_ns(CLOCK_REALTIME) / 1000;
     std::map<std::string, ContainerMeasure> measures;
     bool active = false;
     for (const auto& [token, state] : states_) {
@@ -419,12 +426,10 @@ void GuardWatch::publish() {
         active = active || state.processes > 0 || state.judge.suspicious();
         for (const CardState& card : state.cards) {
             CardMeasure one;
+            one.at = card.listed;
             one.bytes = card.bytes;
             one.overhead = card.overhead.bytes();
-            if (card.timed) {
-                const std::uint64_t ago_us = real_us > card.until_us ? real_us - card.until_us : 0;
-                one.busy = {card.busy_ns, mono_ns - std::min(mono_ns, ago_us * 1000)};
-            }
+            if (card.timed) one.busy = {card.busy_ns, card.until_ns};
             measure.cards.push_back(one);
         }
     }

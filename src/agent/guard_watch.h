@@ -37,7 +37,7 @@ struct GuardWatchOptions {
     Duration memory_every = Seconds(1);
     Duration idle_every = Seconds(10);
     Duration samples_every = Millis(250);
-    Duration stale_after = Seconds(10);  // then the last overhead no longer counts
+    Duration stale_after = Seconds(20);  // then what was measured no longer counts
     std::filesystem::path proc = "/proc";
 };
 
@@ -51,6 +51,7 @@ struct CardMeasure {
     std::optional<std::uint64_t> bytes;     // in use; none: not told, or not measured yet
     std::optional<std::uint64_t> overhead;  // to be charged; none: leave what is
     std::optional<guard::Measured> busy;    // none where the driver does not tell
+    TimePoint at{};                         // when the driver last listed its processes
 };
 struct ContainerMeasure {
     std::vector<CardMeasure> cards;  // as in the quota; empty: never measured
@@ -75,6 +76,7 @@ class GuardWatch {
     void watch(std::vector<WatchedAllocation> allocations);
     // Do kernels run that the guard charges?
     void set_computing(bool computing);
+    // What is older than stale_after is left out; no overhead is charged then.
     ContainerMeasure of(const std::string& token) const;
     // How long the look that goes on has taken; long: the driver hangs.
     Duration busy_for() const { return usage_.busy_for(); }
@@ -83,11 +85,11 @@ class GuardWatch {
     struct CardState {
         isolation::OverheadEstimate overhead;
         std::optional<std::uint64_t> bytes;
-        std::uint64_t total_bytes = 0;
         TimePoint listed{};  // when its processes were last told
         bool timed = false;
         double busy_ns = 0;
-        std::uint64_t until_us = 0;
+        std::uint64_t until_us = 0;  // CLOCK_REALTIME
+        std::uint64_t until_ns = 0;  // the same instant, CLOCK_MONOTONIC, as it was told first
     };
     struct State {
         std::vector<CardState> cards;

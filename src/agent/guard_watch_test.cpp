@@ -67,6 +67,7 @@ class GuardWatchTest : public testing::SimDriver {
         std::ofstream(of / "cgroup")
             << "0::/kubepods/pod" << kPod << "/" << std::string(64, token.front()) << "\n";
         fs::create_symlink(folder_ / "root" / token, of / "root");
+        std::ofstream(of / "mountinfo") << "24 1 0:30 / / rw - overlay overlay rw\n";
         return child;
     }
     void claim(const std::string& token, std::uint64_t mib) {

@@ -16,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMostText = 64U << 10;
+constexpr std::size_t kMostMounts = 4U << 20;
 
 std::uint64_t number(std::string_view text) {
     std::uint64_t value = 0;
@@ -71,6 +72,29 @@ std::optional<StatLine> parse_stat(const std::string& text) {
     return line;
 }
 
+bool mounts_are_safe(const std::string& mountinfo) {
+    constexpr std::size_t kPoint = 4;
+    std::istringstream lines(mountinfo);
+    bool rooted = false;
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream fields(line);
+        std::string field;
+        std::string point;
+        for (std::size_t i = 0; fields >> field && field != "-"; ++i) {
+            if (i == kPoint) point = field;
+        }
+        std::string type;
+        fields >> type;
+        const bool on_the_way =
+            point == "/" || point == "/run" || point == guard::kFolderInContainer ||
+            point == std::string(guard::kFolderInContainer) + "/" + guard::kLimitsFile;
+        if (!on_the_way) continue;
+        if (type.empty() || type.starts_with("fuse")) return false;
+        rooted = rooted || point == "/";
+    }
+    return rooted;
+}
+
 ProcessOwners::ProcessOwners(fs::path proc, Duration scan_again)
     : proc_(std::move(proc)), scan_again_(scan_again) {}
 
@@ -101,9 +125,17 @@ std::optional<CgroupOwner> ProcessOwners::cgroup_of(unsigned pid) const {
     return text ? cgroup_owner(*text) : std::nullopt;
 }
 
+// A file system of the process's own making may let the reader wait for ever. What is mounted where
+// is asked of the kernel; a process whose root is no mount shows none there.
+bool ProcessOwners::may_look_inside(unsigned pid) const {
+    const auto text = read_file(of(pid) / "mountinfo", kMostMounts);
+    return text && mounts_are_safe(*text);
+}
+
 // One name after the other and never through a link: the process may have made its root to mislead
 // the reader.
 std::string ProcessOwners::token_seen_by(unsigned pid) const {
+    if (!may_look_inside(pid)) return "";
     Fd at(::open((of(pid) / "root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     const fs::path inside = fs::path(guard::kFolderInContainer).relative_path();
     for (const fs::path& part : inside) {

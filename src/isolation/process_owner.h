@@ -68,6 +68,7 @@ class ProcessOwners {
     };
     std::optional<OwnedProcess> find(unsigned pid, std::uint64_t start_time, TimePoint deadline);
     std::optional<CgroupOwner> cgroup_of(unsigned pid) const;
+    bool may_look_inside(unsigned pid) const;
     // By the file that the process sees; "" when it sees none of ours.
     std::string token_seen_by(unsigned pid) const;
     std::string token_of_container(const std::string& container_id, TimePoint deadline);
@@ -89,5 +90,9 @@ struct StatLine {
     std::uint64_t start_time = 0;
 };
 std::optional<StatLine> parse_stat(const std::string& text);
+
+// Can the folders down to the guard's files be opened, by /proc/PID/mountinfo, without a program
+// (FUSE) answering for them? Pure.
+bool mounts_are_safe(const std::string& mountinfo);
 
 }  // namespace egpu::isolation

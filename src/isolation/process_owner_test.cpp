@@ -11,6 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+const std::string kRoot = "24 1 0:30 / / rw,relatime shared:1 - overlay overlay rw\n";
 const std::string kPod = "0a1b2c3d-1111-2222-3333-444455556666";
 
 // A /proc that says what the test wants; containers' roots are folders with (hard links to) the
@@ -48,6 +49,7 @@ class ProcessOwnerTest : public ::testing::Test {
         std::ofstream(of(pid) / "cgroup")
             << "4:memory:/kubepods/pod" << kPod << "/" << std::string(64, container) << "\n";
         fs::create_symlink(root(root_name), of(pid) / "root");
+        std::ofstream(of(pid) / "mountinfo") << kRoot;
         fs::create_symlink("pid:[4026539999]", of(pid) / "ns/pid");
     }
     void allocations(const std::string& pod = kPod) {
@@ -156,6 +158,25 @@ TEST(ParseStat, NamesMayHoldAnything) {
     for (const char* bad : {"", "7", "7 (x", "7 (x) S", "7 )x( S 1 2 3 4"}) {
         EXPECT_FALSE(parse_stat(bad).has_value()) << bad;
     }
+}
+
+TEST_F(ProcessOwnerTest, OneWithAFileSystemOfItsOwnIsNotLookedInto) {
+    allocations();
+    make(101, "aa", 'a');
+    std::ofstream(of(101) / "mountinfo")
+        << kRoot << "30 24 0:50 / /run rw - fuse.mine mine rw,user_id=0\n";
+    EXPECT_EQ(token(101), "");
+}
+
+TEST(MountsAreSafe, OnTheWayToTheGuardsFiles) {
+    const std::string limits = "31 24 8:1 /x/limits /run/edge-gpu/limits ro - ext4 /dev/sda1 ro\n";
+    EXPECT_TRUE(mounts_are_safe(kRoot + limits));
+    EXPECT_TRUE(mounts_are_safe(kRoot + "32 24 0:9 / /data rw - fuse.sshfs host: rw\n"));
+    EXPECT_FALSE(mounts_are_safe(kRoot + "32 24 0:9 / /run/edge-gpu rw a:1 b:2 - fuse me rw\n"));
+    EXPECT_FALSE(mounts_are_safe("24 1 0:30 / / rw - fuse.root me rw\n"));
+    EXPECT_FALSE(mounts_are_safe(limits));  // in a chroot, nobody knows of what
+    EXPECT_FALSE(mounts_are_safe(""));
+    EXPECT_FALSE(mounts_are_safe("24 1 0:30 / / rw\n"));
 }
 
 TEST(ParseStat, OneWithoutThreadsIsEnding) {

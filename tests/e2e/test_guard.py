@@ -166,17 +166,18 @@ def test_contexts_are_measured_and_come_off_the_quota(cluster, namespace, guarde
     for name in ("heavy", "plain"):
         cluster.wait_phase(namespace, name)
     quota = wait_until(lambda: metric("edge_gpu_guard_memory_limit_bytes", "heavy"), "a metric", 10) / MIB
-    spins = Running(cluster, namespace, "heavy", "/bin/cuda_spin", "--clock", "time", "--kernel-us", "1000", "--seconds", "15")
-    wait_until(lambda: metric("edge_gpu_guard_memory_overhead_bytes", "heavy") == 400 * MIB, "the context is overhead", 12)
+    spins = Running(cluster, namespace, "heavy", "/bin/cuda_spin", "--clock", "time", "--kernel-us", "1000", "--seconds", "25")
+    # And what the driver's blocks of 2 MiB leave unused.
+    wait_until(lambda: 400 <= metric("edge_gpu_guard_memory_overhead_bytes", "heavy") / MIB <= 404, "the context is overhead", 12)
     assert metric("edge_gpu_guard_memory_measured_bytes", "heavy") >= 400 * MIB
     got, total = filled(cluster, namespace, "heavy")
     assert total == int(quota)
-    assert quota - 800 - 128 <= got <= quota - 400, (got, quota)  # its own context counts when it is there for long
+    assert quota - 808 - 128 <= got <= quota - 400, (got, quota)  # its own context counts when it is there for long
     assert metric("edge_gpu_guard_memory_overhead_bytes", "plain") == 0
-    assert spins.running()
-    # What NVML measures is the share that the guard promised.
-    assert metric("edge_gpu_guard_compute_achieved_ratio", "heavy") == pytest.approx(0.2, abs=0.05)
+    # Once ten seconds of it are over, what NVML measures is the share that the guard promised.
+    wait_until(lambda: metric("edge_gpu_guard_compute_achieved_ratio", "heavy") == pytest.approx(0.2, abs=0.04), "the share is achieved", 18)
     assert metric("edge_gpu_guard_measured_busy_seconds_total", "heavy") > 0.5
+    assert spins.running()
     spins.end()
     assert spins.status == 0, spins.text
     wait_until(lambda: metric("edge_gpu_guard_memory_overhead_bytes", "heavy") == 0, "the context's memory is free again", 15)
@@ -194,7 +195,7 @@ def test_who_gets_past_the_guard_is_reported(cluster, namespace, guarded):
     (message,) = wait_until(lambda: events(cluster, namespace, "sly", "GPUGuardBypassed"), "an event", 15)
     assert re.search(r"container main: process \d+ \(unguarded\) uses 2000 MiB of card \d without the guard", message), message
     assert metric("edge_gpu_guard_bypass_total", "sly") == 1
-    assert metric("edge_gpu_guard_bypassing", "sly") == 1
+    wait_until(lambda: metric("edge_gpu_guard_bypassing", "sly") == 1, "it is counted", 5)
     assert metric("edge_gpu_guard_bypassing", "good") == 0
     assert past.end().splitlines()[-1] == "done", "it was only reported"
     good.end()
