@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <map>
 
+#include "simulate/plot_series.h"
 #include "simulate/svg.h"
 
 namespace egpu::simulate {
@@ -40,66 +40,8 @@ constexpr double kCurveHeight = 330;
 constexpr double kCauseHeight = 150;
 constexpr double kCauseGap = 58;
 
-struct Spread {
-    double sum = 0;
-    double low = 1e300;
-    double high = -1e300;
-    int count = 0;
-    core::Causes causes;
-    int with_causes = 0;
-
-    void add(double value) {
-        sum += value;
-        low = std::min(low, value);
-        high = std::max(high, value);
-        ++count;
-    }
-    double mean() const { return sum / count; }
-};
-
-// A policy's runs, by arrived percent (whole ones: every run has a point per percent).
-struct Series {
-    std::string policy;
-    std::map<long, Spread> points;
-    double last = 0;
-
-    std::string_view colour(std::size_t position) const {
-        return kColours[position % kColours.size()];
-    }
-};
-
-std::vector<Series> series_of(const std::vector<RunResult>& results) {
-    std::vector<Series> out;
-    std::size_t most = 0;
-    for (const RunResult& run : results) {
-        auto it = std::find_if(out.begin(), out.end(), [&](const Series& s) {
-            return s.policy == run.policy;
-        });
-        if (it == out.end()) {
-            out.push_back({run.policy, {}, 0});
-            it = out.end() - 1;
-        }
-        std::map<long, const Sample*> last;  // of each percent
-        for (const Sample& sample : run.curve) last[std::lround(sample.arrived_pct)] = &sample;
-        for (const auto& [percent, sample] : last) {
-            Spread& at = it->points[percent];
-            at.add(sample->allocated_pct);
-            if (!sample->free_by_cause) continue;
-            at.causes += *sample->free_by_cause;
-            ++at.with_causes;
-        }
-    }
-    for (Series& series : out) {
-        // Where only some of the runs have a point the mean would jump.
-        for (const auto& [at, spread] : series.points)
-            most = std::max(most, static_cast<std::size_t>(spread.count));
-        std::erase_if(series.points, [&](const auto& p) {
-            return static_cast<std::size_t>(p.second.count) < most;
-        });
-        if (!series.points.empty()) series.last = series.points.rbegin()->second.mean();
-    }
-    std::erase_if(out, [](const Series& s) { return s.points.empty(); });
-    return out;
+std::string_view colour_of(std::size_t series) {
+    return kColours[series % kColours.size()];
 }
 
 class Picture {
@@ -190,7 +132,7 @@ class Picture {
             for (auto it = points.rbegin(); it != points.rend(); ++it) {
                 band.push_back({x.at(it->first), clipped(it->second->high)});
             }
-            if (options_.seeds.size() > 1) svg_.area(band, series_[i].colour(i), 0.15);
+            if (options_.seeds.size() > 1) svg_.area(band, colour_of(i), 0.15);
         }
         for (std::size_t i = 0; i < series_.size(); ++i) {
             std::vector<Point> curve;
@@ -198,7 +140,7 @@ class Picture {
                 if (spread->mean() < y.from) continue;  // still below an enlarged part
                 curve.push_back({x.at(at), clipped(spread->mean())});
             }
-            svg_.curve(curve, {series_[i].colour(i), 2, i < kColours.size() ? "" : "6 3"});
+            svg_.curve(curve, {colour_of(i), 2, i < kColours.size() ? "" : "6 3"});
         }
     }
 
@@ -273,11 +215,11 @@ class Picture {
         for (const Label& label : labels) {
             const Series& series = series_[label.series];
             const double from = y.at(series.last);
-            svg_.line({left - 6, from}, {left + 4, label.y}, {series.colour(label.series), 1, {}});
+            svg_.line({left - 6, from}, {left + 4, label.y}, {colour_of(label.series), 1, {}});
             svg_.text(
                 {left + 8, label.y + 4},
                 series.policy + " " + two_digits(series.last),
-                {12, series.colour(label.series), Svg::Anchor::kStart, true}
+                {12, colour_of(label.series), Svg::Anchor::kStart, true}
             );
         }
     }
@@ -324,9 +266,7 @@ class Picture {
             const Axis x{from, last_x(), left, left + wide};
             const Axis y{0, most, begin + kCauseHeight, begin};
             svg_.text(
-                {left, begin - 6},
-                series_[i].policy,
-                {12, series_[i].colour(i), Svg::Anchor::kStart, true}
+                {left, begin - 6}, series_[i].policy, {12, colour_of(i), Svg::Anchor::kStart, true}
             );
             frame(x, y, 5, 4);
             stack(series_[i], x, y);
