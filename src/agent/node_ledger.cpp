@@ -1,8 +1,8 @@
 #include "agent/node_ledger.h"
 
 #include <algorithm>
-#include <utility>
 #include <set>
+#include <utility>
 
 #include "base/check.h"
 

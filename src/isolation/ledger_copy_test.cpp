@@ -103,5 +103,39 @@ TEST_F(LedgerCopyTest, WhateverAContainerWritesIsReadOrRefused) {
     }
 }
 
+TEST_F(LedgerCopyTest, TellsWhoHoldsASlotAndWhatItClaims) {
+    const auto ledger = std::make_unique<guard::Ledger>();
+    ledger->magic = guard::kLedgerMagic;
+    ledger->abi_major = guard::kAbiMajor;
+    ledger->slots[0].live = 100;
+    ledger->slots[0].holder = std::uint64_t{100} << 32 | 42;
+    ledger->slots[0].start_time = 777;
+    ledger->slots[0].pid_namespace = 4026531836;
+    ledger->slots[0].used[2] = 4096;
+    ledger->slots[1].live = 101;  // what stands there is of who had it before
+    ledger->slots[1].holder = std::uint64_t{99} << 32 | 41;
+    ledger->slots[1].used[2] = 512;
+    ledger->slots[2].live = 102 | guard::kOwnerDied;
+    ledger->slots[guard::kSpillSlot].live = 103;
+    ledger->slots[guard::kSpillSlot].used[2] = 1024;
+    write(*ledger);
+    auto copy = read_ledger(path_);
+    ASSERT_TRUE(copy.ok());
+    ASSERT_EQ(copy->claims.size(), 2U);
+    EXPECT_EQ(copy->claims[0].pid, 42U);
+    EXPECT_EQ(copy->claims[0].start_time, 777U);
+    EXPECT_EQ(copy->claims[0].pid_namespace, 4026531836U);
+    EXPECT_EQ(copy->claims[0].used_bytes[2], 4096U);
+    EXPECT_EQ(copy->claims[1].pid, 0U);
+    EXPECT_EQ(copy->cards[2].slots_bytes, 4096U + 512 + 1024);
+    // The shared slot alone proves nothing: anybody can write it.
+    EXPECT_FALSE(copy->spilled);
+    for (unsigned i = 0; i < guard::kSpillSlot; ++i) ledger->slots[i].live = 100 + i;
+    write(*ledger);
+    copy = read_ledger(path_);
+    ASSERT_TRUE(copy.ok());
+    EXPECT_TRUE(copy->spilled);
+}
+
 }  // namespace
 }  // namespace egpu::isolation
