@@ -163,6 +163,17 @@ std::uint64_t spare_bytes(const Ledger& ledger, unsigned device) {
     return units * kUnitBytes;
 }
 
+std::uint64_t claimed_bytes(const Ledger& ledger, unsigned slot, unsigned device) {
+    std::uint64_t units = 0;
+    for (const ProcessStock::Shard& shard : ledger.stocks[slot].shards) {
+        const std::uint64_t word = shard.word[device].load(std::memory_order_relaxed);
+        units += reserved_of(word) - spare_of(word);
+    }
+    const std::uint64_t used = ledger.slots[slot].used[device].load(std::memory_order_relaxed);
+    const std::uint64_t sum = used + units * kUnitBytes;
+    return sum < used ? ~std::uint64_t{0} : sum;
+}
+
 std::uint64_t stocked_units(const ProcessStock& stock, unsigned device) {
     std::uint64_t units = 0;
     for (const ProcessStock::Shard& shard : stock.shards)

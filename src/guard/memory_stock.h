@@ -43,6 +43,9 @@ bool reserve_with_spare(
 // Bytes of the total that are spare in some living process's stock: nobody uses them.
 std::uint64_t spare_bytes(const Ledger& ledger, unsigned device);
 
+// Bytes that one slot's holder says it uses: reserved by it and not spare.
+std::uint64_t claimed_bytes(const Ledger& ledger, unsigned slot, unsigned device);
+
 // Units reserved in all shards of one stock.
 std::uint64_t stocked_units(const ProcessStock& stock, unsigned device);
 

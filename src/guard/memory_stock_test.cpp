@@ -56,6 +56,7 @@ TEST_F(MemoryStock, WhatIsFreedServesTheNextAllocation) {
     EXPECT_EQ(granted(), 3 * kMiB);
     release(kMine, 3 * kMiB);
     EXPECT_EQ(granted(), 0U);
+    EXPECT_EQ(claimed_bytes(*ledger_, kMine, 0), 0U);
     EXPECT_EQ(used_bytes(*ledger_, 0), 3 * kMiB) << "it stays reserved";
     const std::uint64_t total = ledger_->totals[0].word;
     ASSERT_TRUE(allocate(kMine, 2 * kMiB, 10 * kMiB));
@@ -64,6 +65,7 @@ TEST_F(MemoryStock, WhatIsFreedServesTheNextAllocation) {
     EXPECT_EQ(granted(), 3 * kMiB);
     ASSERT_TRUE(allocate(kMine, 1, 10 * kMiB));
     EXPECT_EQ(granted(), 3 * kMiB + 512);
+    EXPECT_EQ(claimed_bytes(*ledger_, kMine, 0), granted());
     expect_sums_right();
 }
 

@@ -45,9 +45,11 @@ ProcessUse process_of(const guard::ProcessSlot& slot, std::uint64_t index) {
     return use;
 }
 
-SlotClaim claim_of(const guard::ProcessSlot& slot, std::uint32_t live) {
+SlotClaim claim_of(const guard::Ledger& ledger, unsigned index, std::uint32_t live) {
+    const guard::ProcessSlot& slot = ledger.slots[index];
     SlotClaim claim;
-    for (unsigned i = 0; i < guard::kMaxDevices; ++i) claim.used_bytes[i] = slot.used[i].load();
+    for (unsigned i = 0; i < guard::kMaxDevices; ++i)
+        claim.used_bytes[i] = guard::claimed_bytes(ledger, index, i);
     const std::uint64_t holder = slot.holder.load();
     if (holder >> 32 != live) return claim;  // what stands there is another's
     claim.pid = static_cast<unsigned>(holder);
@@ -56,21 +58,22 @@ SlotClaim claim_of(const guard::ProcessSlot& slot, std::uint32_t live) {
     return claim;
 }
 
-void add_slot(const guard::ProcessSlot& slot, std::uint64_t index, LedgerCopy& copy) {
+void add_slot(const guard::Ledger& ledger, unsigned index, LedgerCopy& copy) {
+    const guard::ProcessSlot& slot = ledger.slots[index];
     const std::uint32_t live = slot.live.load();
     if (live == 0 || (live & guard::kOwnerDied) != 0) return;
     ++copy.processes;
     if (index == guard::kSpillSlot) {
         copy.spilled = copy.claims.size() == guard::kSpillSlot;
     } else {
-        copy.claims.push_back(claim_of(slot, live));
+        copy.claims.push_back(claim_of(ledger, index, live));
     }
     bool working = false;
     copy.uncovered = add_capped(copy.uncovered, slot.stats.uncovered.load());
     copy.unknown_frees = add_capped(copy.unknown_frees, slot.stats.unknown_frees.load());
     for (unsigned i = 0; i < guard::kMaxDevices; ++i) {
         CardUsage& card = copy.cards[i];
-        card.slots_bytes = add_capped(card.slots_bytes, slot.used[i].load());
+        card.slots_bytes = add_capped(card.slots_bytes, guard::claimed_bytes(ledger, index, i));
         card.let_through = add_capped(card.let_through, slot.compute[i].let_through.load());
         card.outstanding_ns =
             add_capped(card.outstanding_ns, slot.compute[i].outstanding_ns.load());
@@ -126,7 +129,7 @@ Result<LedgerCopy> read_ledger(const std::filesystem::path& path) {
         copy.cards[i].demand_ns = ledger->compute[i].demand_ns.load();
         copy.cards[i].largest_ns = ledger->compute[i].largest_ns.load();
     }
-    for (unsigned i = 0; i < guard::kSlots; ++i) add_slot(ledger->slots[i], i, copy);
+    for (unsigned i = 0; i < guard::kSlots; ++i) add_slot(*ledger, i, copy);
     return copy;
 }
 

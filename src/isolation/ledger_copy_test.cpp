@@ -73,6 +73,29 @@ TEST_F(LedgerCopyTest, SumsTheLivingProcesses) {
     EXPECT_EQ(copy->cards[1].charged_ns, 5000U);
 }
 
+// Most memory is booked in the stock of its process (guard/memory_stock.h); what is spare there is
+// nobody's.
+TEST_F(LedgerCopyTest, StocksCountAsTheirProcesses) {
+    constexpr std::uint64_t kMib = 1U << 20;
+    constexpr std::uint64_t kUnits = kMib / guard::kUnitBytes;
+    const auto ledger = std::make_unique<guard::Ledger>();
+    ledger->magic = guard::kLedgerMagic;
+    ledger->abi_major = guard::kAbiMajor;
+    ledger->slots_so_far = 1;
+    ledger->totals[1].word = 7 * kUnits;
+    ledger->slots[0].live = 100;
+    ledger->slots[0].used[1] = 2 * kMib;
+    ledger->stocks[0].shards[0].word[1] = (3 * kUnits) << guard::kSpareBits | kUnits;
+    ledger->stocks[0].shards[3].word[1] = (2 * kUnits) << guard::kSpareBits;
+    write(*ledger);
+    const auto copy = read_ledger(path_);
+    ASSERT_TRUE(copy.ok()) << copy.error().message;
+    ASSERT_EQ(copy->claims.size(), 1U);
+    EXPECT_EQ(copy->claims[0].used_bytes[1], 6 * kMib);
+    EXPECT_EQ(copy->cards[1].slots_bytes, 6 * kMib);
+    EXPECT_EQ(copy->cards[1].used_bytes, 6 * kMib);
+}
+
 TEST_F(LedgerCopyTest, WhateverAContainerWritesIsReadOrRefused) {
     EXPECT_EQ(read_ledger(path_).error().code, ErrorCode::kNotFound);
     ASSERT_TRUE(make_ledger(path_).ok());
