@@ -78,6 +78,24 @@ TEST_F(Answers, CpuAndMemoryOfNodesAndPodsArriveInTheLedger) {
     EXPECT_FALSE(state.host_free("unknown"));
 }
 
+// Bound and deleted while the watch is away: nobody will ever tell of its end.
+TEST_F(Answers, APodThatOnlyAReadHasShownIsLookedUpUntilTheWatchShowsIt) {
+    TestPod pod = share_pod("p", 50);
+    pod.node = "nano";
+    const auto facts = read_facts(*k8s::pod_from_json(pod_json(pod)));
+    const TimePoint now = MonoClock::now();
+    state.upsert_pod(facts, now, State::Source::kRead);
+    EXPECT_EQ(state.tick(now + Seconds(1)).size(), 0U);
+    EXPECT_EQ(state.tick(now + Seconds(4)).size(), 1U);
+    state.upsert_pod(facts, now + Seconds(4), State::Source::kRead);  // still there
+    EXPECT_EQ(state.tick(now + Seconds(5)).size(), 0U);
+    EXPECT_EQ(state.tick(now + Seconds(8)).size(), 1U);
+    state.upsert_pod(facts, now + Seconds(8));  // the watch
+    EXPECT_EQ(state.tick(now + Seconds(60)).size(), 0U);
+    state.upsert_pod(facts, now + Seconds(60), State::Source::kRead);  // nothing new
+    EXPECT_EQ(state.tick(now + Seconds(90)).size(), 0U);
+}
+
 TEST_F(Answers, FilterWithNames) {
     const json::value answer =
         parse(handlers.filter(filter_body(share_pod("p", 800), {"t4", "h100", "nano", "cpu"})));

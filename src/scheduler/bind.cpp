@@ -186,7 +186,7 @@ Result<PodFacts> Binder::fetch(const k8s::ExtenderBindingArgs& args, TimePoint d
     if (facts.node.empty() && facts.deleting) {
         return refuse(ErrorCode::kConflict, "pod " + key_of(args) + " is being deleted");
     }
-    if (!facts.node.empty()) state_.upsert_pod(facts, MonoClock::now());
+    if (!facts.node.empty()) state_.upsert_pod(facts, MonoClock::now(), State::Source::kRead);
     return facts;
 }
 

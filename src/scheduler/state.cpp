@@ -102,7 +102,7 @@ void State::forget(std::string_view uid, TimePoint now) {
     if (!priorities_.empty()) priorities_.erase(core::stable_key(uid));
 }
 
-void State::upsert_pod(PodFacts pod, TimePoint now) {
+void State::upsert_pod(PodFacts pod, TimePoint now, Source source) {
     const bool counts = pod.asks_for_gpu() || !pod.node.empty();  // its CPU and memory do
     if (pod.uid.empty() || (!pod.terminal && !counts)) return;
     static auto time = lock_time("pod");
@@ -123,7 +123,15 @@ void State::upsert_pod(PodFacts pod, TimePoint now) {
     }
     note_arrival(pod);
     pending_.erase(pod.uid);
-    unconfirmed_.erase(pod.uid);
+    if (source == Source::kWatch) {
+        unconfirmed_.erase(pod.uid);
+    } else if (pod.asks_for_gpu()) {
+        const auto held = ledger_.pod(pod.uid);
+        if (!held || held->reserved || unconfirmed_.contains(pod.uid)) {
+            unconfirmed_[pod.uid] = {
+                {pod.uid, pod.ns, pod.name, pod.node, false}, now + options_.confirm_after};
+        }
+    }
     if (pod.priority != 0) priorities_[core::stable_key(pod.uid)] = pod.priority;
     ledger_.upsert_pod(
         {identity(pod), std::move(pod.node), std::move(pod.request), std::move(pod.placement)}

@@ -89,7 +89,10 @@ class State {
     void remove_node(std::string_view name);
     // Of pods without a GPU only their CPU and memory are kept, once they are bound. An unassigned
     // pod never undoes a binding: bindings are for good, so such news is old.
-    void upsert_pod(PodFacts pod, TimePoint now);
+    // kRead: news from a GET or a list of our own. The watch may never have heard of such a pod and
+    // then never tells of its end, so it is looked up again until the watch has shown it.
+    enum class Source { kWatch, kRead };
+    void upsert_pod(PodFacts pod, TimePoint now, Source source = Source::kWatch);
     void remove_pod(std::string_view uid, TimePoint now);
 
     // --- questions ---

@@ -38,7 +38,9 @@ Sync::Sync(State& state, k8s::Client client, k8s::EventRecorder* events)
     pods.path = kPods;
     pods.field_selector = kLivePods;
     k8s::ReflectorCallbacks on_pods;
-    on_pods.on_upsert = [this](const json::value& object) { on_pod(object); };
+    on_pods.on_upsert = [this](const json::value& object) {
+        on_pod(object, State::Source::kWatch);
+    };
     on_pods.on_delete = [this](std::string_view, std::string_view uid, const json::value*) {
         state_.remove_pod(uid, MonoClock::now());
         const std::lock_guard lock(reported_mutex_);
@@ -113,7 +115,7 @@ void Sync::note_problem(const std::string& node, const std::string& problem) {
     );
 }
 
-void Sync::on_pod(const json::value& object) {
+void Sync::on_pod(const json::value& object, State::Source source) {
     const auto pod = k8s::pod_from_json(object);
     if (!pod) {
         log::warn("pod not understood", {{"error", pod.error().message}});
@@ -121,7 +123,7 @@ void Sync::on_pod(const json::value& object) {
     }
     PodFacts facts = read_facts(*pod);
     if (!facts.placement_error.empty()) report(facts);
-    state_.upsert_pod(std::move(facts), MonoClock::now());
+    state_.upsert_pod(std::move(facts), MonoClock::now(), source);
 }
 
 // The pod keeps what it asked for, on cards that nobody knows; its author should know.
@@ -164,7 +166,7 @@ Status Sync::read_pods_now(TimePoint deadline, const StopToken& stop) {
         auto page = client_.list(path, call);
         if (!page) return page.error().wrap("reading all pods");
         if (const json::array* items = json::get_array(*page, {"items"})) {
-            for (const json::value& item : *items) on_pod(item);
+            for (const json::value& item : *items) on_pod(item, State::Source::kRead);
         }
         const std::string_view next = json::get_string(*page, {"metadata", "continue"});
         if (next.empty()) return ok_status();
@@ -210,7 +212,7 @@ void Sync::look_up(const UnconfirmedPod& pod) {
         }
         return;
     }
-    state_.upsert_pod(std::move(facts), now);
+    state_.upsert_pod(std::move(facts), now, State::Source::kRead);
 }
 
 }  // namespace egpu::scheduler

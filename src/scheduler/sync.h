@@ -40,7 +40,7 @@ class Sync {
     Status read_pods_now(TimePoint deadline, const StopToken& stop);
 
   private:
-    void on_pod(const json::value& object);
+    void on_pod(const json::value& object, State::Source source);
     void on_node(const json::value& object);
     void note_problem(const std::string& node, const std::string& problem);
     void report(const PodFacts& pod);

@@ -43,7 +43,12 @@ void Chaos::one_fault() {
     testing::Faults& faults = api_.faults();
     static constexpr std::array kStatuses{409, 429, 500, 503};
     const int count = random_.between(1, 3);
-    switch (random_.below(12)) {
+    // Faults of reads are few: what fails faster than it is asked again would never come to an end.
+    const TimePoint now = MonoClock::now();
+    const bool reads = now >= next_read_fault_;
+    const std::uint64_t kind = random_.below(reads ? 12 : 7);
+    if (kind >= 7) next_read_fault_ = now + Seconds(5);
+    switch (kind) {
         case 0:
         case 1:
         case 2:

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "testing/apiserver/api_server.h"
 
@@ -28,6 +29,7 @@ class Chaos {
 
     testing::ApiServer& api_;
     Random random_;
+    TimePoint next_read_fault_{};
     std::atomic<bool> stopping_{false};
     std::atomic<std::uint64_t> faults_{0};
     std::thread thread_;

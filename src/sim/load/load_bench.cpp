@@ -133,7 +133,9 @@ int run_all(Flags flags, Settings settings, const StopToken& stop) {
                     }
                     settings.folder = folder;
                     auto report = run(settings, stop);
-                    std::filesystem::remove_all(folder);
+                    const bool keep = report && !report->violations.empty();
+                    if (keep) std::printf("the scheduler's log is in %s\n", folder.c_str());
+                    if (!keep) std::filesystem::remove_all(folder);
                     if (!report) return complain(report.error());
                     if (settings.chaos) std::fputs(table_head().c_str(), stdout);
                     std::fputs(table_row(settings, *report).c_str(), stdout);
