@@ -90,7 +90,7 @@ std::string render_configuration(const ConfigSettings& settings) {
     out += line("  preemptVerb: preempt", "without it preemption evicts pods that free no card");
     out += line(
         "  weight: " + std::to_string(settings.weight),
-        "one step of edge-gpu's score counts ten times this, above the other plugins' 1200"
+        "one step of edge-gpu's score counts ten times this; the other plugins sum up to 1200"
     );
     out += line(
         "  httpTimeout: " + duration_text(settings.http_timeout_ms),
