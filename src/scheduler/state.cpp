@@ -152,6 +152,7 @@ FilterOutcome State::filter(const k8s::ExtenderArgs& args, const PodFacts& pod) 
     FilterOutcome outcome;
     const auto count = static_cast<std::uint32_t>(args.nodes.size());
     outcome.fitting.reserve(count);
+    outcome.failed.reserve(count);
     if (!pod.asks_for_gpu()) {
         for (std::uint32_t i = 0; i < count; ++i) outcome.fitting.push_back(i);
         return outcome;
