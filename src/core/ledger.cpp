@@ -39,6 +39,11 @@ std::optional<NodeId> Ledger::find_node(std::string_view name) const {
     return id;
 }
 
+std::optional<NodeId> Ledger::find_node(std::string_view name, NodeId guess) const {
+    if (guess < names_.size() && !name.empty() && names_[guess].view() == name) return guess;
+    return find_node(name);
+}
+
 NodeId Ledger::node_slot(std::string_view name) {
     if (const auto found = find_node(name)) return *found;
     NodeId id = 0;
@@ -66,6 +71,7 @@ void Ledger::drop_node_if_unused(NodeId id) {
     if (node.known || !node.pods.empty()) return;
     node_index_.erase(FlatIndex::hash(node.name), id);
     node = {};
+    names_[id] = {};
     summaries_[id] = {};
     touch(id);
     ++names_version_;

@@ -102,6 +102,21 @@ TEST_F(LedgerTest, AccountsPlacedPodsInAnyOrder) {
     EXPECT_THAT(ledger.node_names(), IsEmpty());
 }
 
+TEST_F(LedgerTest, AGuessedNodeIsTheOneOfThatName) {
+    ledger.upsert_node("first", {});
+    ledger.upsert_node("second", {});
+    const NodeId second = *ledger.find_node("second");
+    EXPECT_EQ(ledger.find_node("second", second), second);
+    EXPECT_EQ(ledger.find_node("first", second), ledger.find_node("first"));
+    EXPECT_EQ(ledger.find_node("first", 1000), ledger.find_node("first"));
+    EXPECT_EQ(ledger.find_node("", second), std::nullopt);
+    EXPECT_TRUE(ledger.remove_node("second"));
+    EXPECT_EQ(ledger.find_node("second", second), std::nullopt);
+    ledger.upsert_node("third", {});  // takes the free number
+    EXPECT_EQ(ledger.find_node("second", second), std::nullopt);
+    EXPECT_EQ(ledger.find_node("third", second), second);
+}
+
 TEST_F(LedgerTest, HoldersFollowTheUuid) {
     ledger.upsert_node("n", t4s(2));
     ledger.upsert_pod(bound("a", "n", share(30), on({{"GPU-1", 1, 30, 0}})));

@@ -230,10 +230,19 @@ std::vector<int> State::scores(
     return scores;
 }
 
-// All names first, then all questions: the processor waits for many look-ups at once.
+// All names first, then all questions: the processor waits for many look-ups at once. Lists come in
+// much the same order each time, with names left out: mostly the guess is right.
 std::vector<std::optional<core::NodeId>> State::find_nodes(const k8s::NameList& names) const {
     std::vector<std::optional<core::NodeId>> nodes(names.size());
-    for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i] = ledger_.find_node(names[i]);
+    core::NodeId before = 0;
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+        if (before >= followers_.size()) followers_.resize(before + 1);
+        const core::NodeId guess = followers_[before];
+        nodes[i] = ledger_.find_node(names[i], guess);
+        if (!nodes[i]) continue;
+        if (*nodes[i] != guess) followers_[before] = *nodes[i];
+        before = *nodes[i];
+    }
     return nodes;
 }
 

@@ -172,6 +172,7 @@ class State {
     core::Ledger ledger_;
     // Questions make it remember their answers.
     mutable core::LiveFleets live_;
+    mutable std::vector<core::NodeId> followers_;  // by node: who was behind it in the last list
     mutable bool policy_work_ = false;
     mutable std::condition_variable policy_work_there_;
     HandOver hand_over_;

@@ -18,12 +18,21 @@ std::string cache_key(std::string_view user_agent, const Target& target) {
 
 }  // namespace
 
+void LiteCache::Entry::drop_deleted() {
+    std::erase(list->items, nullptr);
+    deleted = 0;
+    places.clear();
+    for (std::size_t i = 0; i < list->items.size(); ++i) places.emplace(list->items[i]->uid(), i);
+}
+
 void LiteCache::remember(
     std::string_view user_agent, const Target& target, const ReadResult& read
 ) {
     if (read.object == nullptr && !read.list) return;
     const std::lock_guard lock(mutex_);
-    entries_[cache_key(user_agent, target)] = read;
+    Entry& entry = entries_[cache_key(user_agent, target)];
+    entry = {read.object, read.list, {}, 0};
+    if (entry.list) entry.drop_deleted();
 }
 
 void LiteCache::apply(
@@ -32,17 +41,26 @@ void LiteCache::apply(
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(cache_key(user_agent, target));
     if (found == entries_.end() || !found->second.list) return;
-    auto& items = found->second.list->items;
+    Entry& entry = found->second;
+    auto& items = entry.list->items;
+    const std::string uid(object->uid());
     if (type == EventType::kAdded) {
+        entry.places.emplace(uid, items.size());
         items.push_back(object);
         return;
     }
-    std::erase_if(items, [&](ObjectPtr& item) {
-        if (item->uid() != object->uid()) return false;
-        if (type == EventType::kDeleted) return true;
-        if (object->revision() > item->revision()) item = object;
-        return false;
-    });
+    const auto [first, last] = entry.places.equal_range(uid);
+    for (auto place = first; place != last; ++place) {
+        ObjectPtr& item = items[place->second];
+        if (type == EventType::kDeleted) {
+            item = nullptr;
+            ++entry.deleted;
+        } else if (object->revision() > item->revision()) {
+            item = object;
+        }
+    }
+    if (type == EventType::kDeleted) entry.places.erase(first, last);
+    if (entry.deleted > items.size() / 2) entry.drop_deleted();
 }
 
 std::optional<RestAnswer> LiteCache::answer(std::string_view user_agent, const Target& target)
@@ -51,16 +69,15 @@ std::optional<RestAnswer> LiteCache::answer(std::string_view user_agent, const T
     const auto found = entries_.find(cache_key(user_agent, target));
     if (found == entries_.end()) return std::nullopt;
     RestAnswer answer;
-    const ReadResult& read = found->second;
-    if (read.list) {
+    const Entry& entry = found->second;
+    if (entry.list) {
+        std::vector<ObjectPtr> items = entry.list->items;
+        std::erase(items, nullptr);
         answer.body = render_list(
-            *target.resource,
-            read.list->items,
-            {read.list->revision, read.list->continue_token},
-            Form{}
+            *target.resource, items, {entry.list->revision, entry.list->continue_token}, Form{}
         );
     } else {
-        answer.body = render_object(*read.object, Form{});
+        answer.body = render_object(*entry.object, Form{});
     }
     return answer;
 }

@@ -10,6 +10,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <vector>
 
 #include "testing/apiserver/rest.h"
 
@@ -26,8 +28,18 @@ class LiteCache {
     std::optional<RestAnswer> answer(std::string_view user_agent, const Target& target) const;
 
   private:
+    // A list may be long and its watch busy: an event finds its objects by UID.
+    struct Entry {
+        ObjectPtr object;                // a get
+        std::optional<ListResult> list;  // items that were deleted are nullptr
+        std::unordered_multimap<std::string, std::size_t> places;  // in the list, by UID
+        std::size_t deleted = 0;
+
+        void drop_deleted();
+    };
+
     mutable std::mutex mutex_;
-    std::map<std::string, ReadResult> entries_;
+    std::map<std::string, Entry> entries_;
 };
 
 }  // namespace egpu::testing
