@@ -96,6 +96,26 @@ TEST_F(Answers, APodThatOnlyAReadHasShownIsLookedUpUntilTheWatchShowsIt) {
     EXPECT_EQ(state.tick(now + Seconds(90)).size(), 0U);
 }
 
+// The look-up of a doubtful bind read the pod before the next bind of it was written.
+TEST_F(Answers, ADoubtThatIsRefutedLateTakesNothingFromTheNextBind) {
+    add_node(node_json("n", 100));
+    const auto first = read_facts(*k8s::pod_from_json(pod_json(share_pod("first", 100))));
+    const auto other = read_facts(*k8s::pod_from_json(pod_json(share_pod("other", 100))));
+    const TimePoint now = MonoClock::now();
+    ASSERT_EQ(state.reserve(first, "n", now).kind, Reservation::Kind::kReserved);
+    state.doubt(first, "n", now);
+    const auto due = state.tick(now + Seconds(3));
+    ASSERT_EQ(due.size(), 1U);
+    ASSERT_EQ(state.reserve(first, "n", now + Seconds(3)).kind, Reservation::Kind::kReserved);
+    state.refute(due.front());
+    EXPECT_NE(state.reserve(other, "n", now + Seconds(3)).kind, Reservation::Kind::kReserved);
+    state.doubt(first, "n", now + Seconds(4));  // a newer doubt
+    state.refute(due.front());
+    EXPECT_NE(state.reserve(other, "n", now + Seconds(4)).kind, Reservation::Kind::kReserved);
+    state.refute(state.tick(now + Seconds(7)).front());
+    EXPECT_EQ(state.reserve(other, "n", now + Seconds(7)).kind, Reservation::Kind::kReserved);
+}
+
 TEST_F(Answers, FilterWithNames) {
     const json::value answer =
         parse(handlers.filter(filter_body(share_pod("p", 800), {"t4", "h100", "nano", "cpu"})));

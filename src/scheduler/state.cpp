@@ -129,7 +129,7 @@ void State::upsert_pod(PodFacts pod, TimePoint now, Source source) {
         const auto held = ledger_.pod(pod.uid);
         if (!held || held->reserved || unconfirmed_.contains(pod.uid)) {
             unconfirmed_[pod.uid] = {
-                {pod.uid, pod.ns, pod.name, pod.node, false}, now + options_.confirm_after};
+                {pod.uid, pod.ns, pod.name, pod.node, 0}, now + options_.confirm_after};
         }
     }
     if (pod.priority != 0) priorities_[core::stable_key(pod.uid)] = pod.priority;
@@ -334,6 +334,8 @@ Reservation State::reserve(const PodFacts& pod, std::string_view node, TimePoint
         out.reason = "node " + std::string(node) + ": " + placement.error().message;
         return out;
     }
+    unconfirmed_.erase(pod.uid
+    );  // an earlier bind's doubt: from here on it is this one's to settle
     out.kind = Reservation::Kind::kReserved;
     out.placement = std::move(*placement);
     out.not_before = hand_over_.ready(node, pod.request, now);
@@ -353,7 +355,7 @@ void State::commit(
     if (pod.priority != 0) priorities_[core::stable_key(pod.uid)] = pod.priority;
     ledger_.upsert_pod({identity(pod), std::string(node), pod.request, placement});
     unconfirmed_[pod.uid] = {
-        {pod.uid, pod.ns, pod.name, std::string(node), false}, now + options_.confirm_after};
+        {pod.uid, pod.ns, pod.name, std::string(node), 0}, now + options_.confirm_after};
 }
 
 void State::rollback(std::string_view uid) {
@@ -368,7 +370,15 @@ void State::doubt(const PodFacts& pod, std::string_view node, TimePoint now) {
     const auto held = ledger_.pod(pod.uid);
     if (!held || !held->reserved) return;
     unconfirmed_[pod.uid] = {
-        {pod.uid, pod.ns, pod.name, std::string(node), true}, now + kDoubtAfter};
+        {pod.uid, pod.ns, pod.name, std::string(node), ++doubts_}, now + kDoubtAfter};
+}
+
+void State::refute(const UnconfirmedPod& pod) {
+    const std::lock_guard lock(mutex_);
+    const auto found = unconfirmed_.find(pod.uid);
+    if (found == unconfirmed_.end() || found->second.pod.doubt != pod.doubt) return;
+    ledger_.release_reservation(pod.uid);
+    unconfirmed_.erase(found);
 }
 
 // --- the policies' own work ---

@@ -77,7 +77,7 @@ struct UnconfirmedPod {
     std::string ns;
     std::string name;
     std::string node;
-    bool in_doubt = false;
+    std::uint64_t doubt = 0;  // which one; 0: the binding was written
 };
 
 class State {
@@ -123,6 +123,9 @@ class State {
     void rollback(std::string_view uid);
     // The outcome is unknown: the reservation stays until it is looked up or expires.
     void doubt(const PodFacts& pod, std::string_view node, TimePoint now);
+    // The pod was read and is not bound: its doubtful bind did not happen, and what it reserved is
+    // free, unless the next bind of the pod has begun meanwhile: then it is that one's.
+    void refute(const UnconfirmedPod& pod);
 
     // --- the policies' own work, between the questions: see PolicyWorker ---
     // Waits until there may be some, at most for `limit`.
@@ -176,8 +179,9 @@ class State {
     mutable bool policy_work_ = false;
     mutable std::condition_variable policy_work_there_;
     HandOver hand_over_;
-    std::unordered_map<std::string, PodFacts> pending_;           // by UID; GPU pods only
-    std::unordered_map<std::string, Unconfirmed> unconfirmed_;    // by UID
+    std::unordered_map<std::string, PodFacts> pending_;         // by UID; GPU pods only
+    std::unordered_map<std::string, Unconfirmed> unconfirmed_;  // by UID
+    std::uint64_t doubts_ = 0;
     std::unordered_map<std::uint64_t, std::int64_t> priorities_;  // by key of the UID; none: 0
     struct Grave {
         TimePoint until;

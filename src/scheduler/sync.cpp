@@ -205,8 +205,8 @@ void Sync::look_up(const UnconfirmedPod& pod) {
     PodFacts facts = read_facts(*found);
     if (facts.node.empty() && !facts.terminal) {
         // In doubt: the write did not happen. Written, yet not there: cannot be, so look again.
-        if (pod.in_doubt) {
-            state_.rollback(pod.uid);
+        if (pod.doubt != 0) {
+            state_.refute(pod);
         } else {
             state_.postpone(pod, now);
         }
