@@ -32,16 +32,10 @@ Ledger::Ledger(LedgerOptions options)
 
 std::optional<NodeId> Ledger::find_node(std::string_view name) const {
     const NodeId id = node_index_.find(FlatIndex::hash(name), [&](NodeId slot) {
-        const std::string_view known = names_[slot].view();
-        return known.empty() ? nodes_[slot].name == name : known == name;
+        return names_[slot].is(name) || (names_[slot].view().empty() && nodes_[slot].name == name);
     });
     if (id == FlatIndex::kNone) return std::nullopt;
     return id;
-}
-
-std::optional<NodeId> Ledger::find_node(std::string_view name, NodeId guess) const {
-    if (guess < names_.size() && !name.empty() && names_[guess].view() == name) return guess;
-    return find_node(name);
 }
 
 NodeId Ledger::node_slot(std::string_view name) {

@@ -109,7 +109,10 @@ class Ledger {
     Query query(const PodRequest& request, std::string_view uid = {}) const;
     std::optional<NodeId> find_node(std::string_view name) const;
     // The same, where `guess` is probably it.
-    std::optional<NodeId> find_node(std::string_view name, NodeId guess) const;
+    std::optional<NodeId> find_node(std::string_view name, NodeId guess) const {
+        if (guess < names_.size() && names_[guess].is(name)) return guess;
+        return find_node(name);
+    }
     // Moves when a name gets another id or loses the one it had.
     std::uint64_t names_version() const { return names_version_; }
     Verdict fits(NodeId node, Query& query) const;

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -111,6 +112,20 @@ class alignas(64) NodeName {
         std::copy_n(name.begin(), size_, text_.begin());
     }
     std::string_view view() const { return {text_.data(), size_}; }
+    // Is it this name? Never for one that is too long.
+    bool is(std::string_view name) const {
+        if (name.size() != size_ || name.empty()) return false;
+        const auto differ = [&](std::size_t at, auto word) {
+            auto other = word;
+            std::memcpy(&word, text_.data() + at, sizeof word);
+            std::memcpy(&other, name.data() + at, sizeof other);
+            return word ^ other;
+        };
+        if (size_ < 8) return std::memcmp(text_.data(), name.data(), size_) == 0;
+        std::uint64_t differs = differ(size_ - 8U, std::uint64_t{});
+        for (std::size_t at = 0; at + 8 < size_; at += 8) differs |= differ(at, std::uint64_t{});
+        return differs == 0;
+    }
 
   private:
     std::uint8_t size_ = 0;

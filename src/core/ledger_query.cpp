@@ -111,10 +111,13 @@ Verdict Ledger::fits(NodeId id, Query& query) const {
         return plan_on(node, compute_usage(node, {&query.own_pod_, 1}), query);
     }
     if (query.quick_ && summary.quick && acceptable(query, summary.model)) {
-        NodeChange change;
-        const bool alone = query.quick_fits_alone(summary);
-        const bool single = query.demands().size() == 1;
-        if (alone && (single || query.quick_plan(summary, change))) return {true, false, {}};
+        if (query.one_) {
+            if (query.quick_fits_alone(summary)) return {true, false, {}};
+            if (const Verdict* known = query.known_refusal(summary)) return *known;
+        } else {
+            NodeChange change;
+            if (query.quick_plan(summary, change)) return {true, false, {}};
+        }
         if (const auto refusal = query.quick_refusal(summary)) return *refusal;
     }
     return plan_on(nodes_[id], nodes_[id].usage, query);
@@ -139,7 +142,7 @@ int Ledger::score(NodeId id, Query& query) const {
     if (query.quick_ && summary.quick && !own && query.policy_->order != CardOrder::kRanked &&
         acceptable(query, summary.model)) {
         NodeChange change;
-        if (query.demands().size() == 1 && !query.quick_fits_alone(summary)) return 0;
+        if (query.one_ && !query.quick_fits_alone(summary)) return 0;
         if (query.quick_plan(summary, change)) {
             return query.policy_->node_score(change, {options_.seed, query.pod_key_, summary.key});
         }

@@ -59,6 +59,12 @@ class Query {
         NodeChange& change,
         std::array<std::uint8_t, NodeSummary::kMaxCards>* left = nullptr
     ) const;
+    // What quick_refusal() has said of one container on such a node before, or nullptr.
+    const Verdict* known_refusal(const NodeSummary& summary) const {
+        if (summary.healthy == 0 || summary.healthy < largest_whole_) return nullptr;
+        const auto& known = alone_[largest_whole_ > 0 ? summary.empty : 0];
+        return known ? &*known : nullptr;
+    }
     // Why it cannot fit, where that is certain; nullopt when it takes a search.
     std::optional<Verdict> quick_refusal(const NodeSummary& summary);
     bool fits_emptied(int healthy);
@@ -77,6 +83,7 @@ class Query {
     std::vector<std::int8_t> model_ok_;  // by StringId: 0 not asked yet, 1 yes, -1 no
     // quick answers
     bool quick_ = false;               // no memory caps, no init containers
+    bool one_ = false;                 // container
     std::vector<Demand> quick_order_;  // as the planner takes them
     int largest_share_ = 0;            // percent
     int largest_whole_ = 0;            // cards

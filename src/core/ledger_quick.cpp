@@ -10,6 +10,7 @@ namespace egpu::core {
 
 void Query::prepare_quick() {
     const std::vector<Demand>& demands = search_->demands();
+    one_ = demands.size() == 1;
     quick_ = !demands.empty() && std::all_of(demands.begin(), demands.end(), [](const Demand& d) {
         return d.memory_mib == 0 && d.kind != ContainerKind::kInit;
     });
@@ -110,7 +111,7 @@ std::optional<Verdict> Query::quick_refusal(const NodeSummary& summary) {
     if (summary.healthy == 0 || summary.healthy < largest_whole_) return std::nullopt;
     const std::vector<Demand>& demands = search_->demands();
     const bool crowded = !quick_fits_alone(summary);
-    if (crowded && demands.size() == 1) {
+    if (crowded && one_) {
         std::optional<Verdict>& known = alone_[largest_whole_ > 0 ? summary.empty : 0];
         if (!known) {
             known = refuse(

@@ -44,7 +44,7 @@ int Ledger::card_index(NodeId id, int position) const {
 }
 
 bool Ledger::asks_for_one(const Query& query) {
-    return query.quick_ && query.demands().size() == 1;
+    return query.quick_ && query.one_;
 }
 
 bool Ledger::room_tells_all(NodeId id, const Query& query) const {
@@ -63,7 +63,7 @@ std::optional<Room> Ledger::room_after(NodeId id, Query& query, const Room& befo
     const NodeSummary& summary = summaries_[id];
     NodeChange change;
     if (query.quick_ && room_tells_all(id, query) && acceptable(query, summary.model) &&
-        query.demands().size() > 1 && query.quick_plan(summary, change, &after.free)) {
+        !query.one_ && query.quick_plan(summary, change, &after.free)) {
         return after;
     }
     const bool own = id == query.own_node_;

@@ -20,6 +20,10 @@ class NameList {
         const std::size_t from = begin(i) + 1;
         return {bytes_.data() + from, ends_[i] - 2 - from};
     }
+    void reserve(std::size_t names, std::size_t written_size) {
+        ends_.reserve(names);
+        bytes_.reserve(written_size);
+    }
     void add(std::string_view name) {
         all_plain_ = all_plain_ && is_plain(name);
         bytes_ += '"';

@@ -64,6 +64,9 @@ class Handlers::Loan {
     Loan& operator=(const Loan&) = delete;
     k8s::ExtenderReader& reader() { return *reader_; }
 
+    // Of a filter: to be remembered once its answer is sent.
+    std::optional<FilterOutcome> filtered;
+
   private:
     Handlers& from_;
     bool keep_nodes_;
@@ -81,11 +84,16 @@ std::shared_ptr<Binder> Handlers::binder() const {
 }
 
 // Of large clusters only: elsewhere reading is quick enough.
-void Handlers::remember(const k8s::ExtenderArgs& args, FilterOutcome& outcome) {
+void Handlers::remember(Loan& loan) {
     constexpr std::size_t kWorthIt = 256;
-    if (!args.names_mode || !args.nodes.all_plain()) return;
+    if (!loan.filtered) return;
+    FilterOutcome& outcome = *loan.filtered;
+    const auto read = loan.reader().args();
+    if (!read || !(*read)->names_mode || !(*read)->nodes.all_plain()) return;
     if (outcome.fitting.size() < kWorthIt || outcome.ids.size() != outcome.fitting.size()) return;
+    const k8s::ExtenderArgs& args = **read;
     auto names = std::make_shared<k8s::NameList>();
+    names->reserve(outcome.fitting.size(), args.nodes.written_size());
     const std::vector<std::uint32_t>& fitting = outcome.fitting;
     for (std::size_t i = 0; i < fitting.size();) {
         std::size_t next = i + 1;
@@ -184,14 +192,17 @@ void Handlers::extender(http::Exchange& exchange, bool keep_nodes, Answer answer
             read = loan.reader().received(*got);
         }
     }
-    const k8s::SplicedText body = (this->*answer)(loan.reader(), read);
+    const k8s::SplicedText body = (this->*answer)(loan, read);
     static_cast<void>(exchange.respond_pieces(200, kJson, body.pieces()));
+    remember(loan);
 }
 
 std::string Handlers::answer_text(std::string_view body, bool keep_nodes, Answer answer) {
     Loan loan(*this, keep_nodes);
     const Status read = loan.reader().feed(std::span(body.data(), body.size()));
-    return (this->*answer)(loan.reader(), read).text();
+    std::string text = (this->*answer)(loan, read).text();
+    remember(loan);
+    return text;
 }
 
 std::string Handlers::filter(std::string_view body) {
@@ -209,29 +220,28 @@ std::string Handlers::preempt(std::string_view body) {
 
 // --- answers ---
 
-k8s::SplicedText Handlers::answer_filter(k8s::ExtenderReader& reader, const Status& read) {
+k8s::SplicedText Handlers::answer_filter(Loan& loan, const Status& read) {
     if (!read) return k8s::write_filter_error(read.error().message);
-    const auto args = reader.args();
+    const auto args = loan.reader().args();
     if (!args) return k8s::write_filter_error(args.error().message);
     if (!(*args)->pod) return k8s::write_filter_error("the request has no Pod");
     const PodFacts pod = read_facts(*(*args)->pod);
     if (pod.asks_for_gpu()) {
         if (auto closed = gate_.refuses_answers()) return k8s::write_filter_error(*closed);
     }
-    FilterOutcome outcome = state_.filter(**args, pod);
+    const FilterOutcome& outcome = loan.filtered.emplace(state_.filter(**args, pod));
     log::debug(
         "filter",
         {{"pod", pod.key()},
          {"candidates", (*args)->nodes.size()},
          {"fitting", outcome.fitting.size()}}
     );
-    remember(**args, outcome);
     return k8s::write_filter_result(**args, outcome.fitting, outcome.failed);
 }
 
-k8s::SplicedText Handlers::answer_priorities(k8s::ExtenderReader& reader, const Status& read) {
+k8s::SplicedText Handlers::answer_priorities(Loan& loan, const Status& read) {
     if (!read) return std::string("[]");  // this answer has no place for an error
-    const auto args = reader.args();
+    const auto args = loan.reader().args();
     if (!args) return std::string("[]");
     if (!(*args)->pod || gate_.refuses_answers()) {
         return k8s::write_priorities(**args, std::vector<int>((*args)->nodes.size(), 0));
@@ -242,9 +252,9 @@ k8s::SplicedText Handlers::answer_priorities(k8s::ExtenderReader& reader, const 
     return k8s::write_priorities(**args, state_.scores(**args, pod, same ? known.get() : nullptr));
 }
 
-k8s::SplicedText Handlers::answer_bind(k8s::ExtenderReader& reader, const Status& read) {
+k8s::SplicedText Handlers::answer_bind(Loan& loan, const Status& read) {
     if (!read) return k8s::write_binding_result(read.error().message);
-    const auto args = reader.binding_args();
+    const auto args = loan.reader().binding_args();
     if (!args) return k8s::write_binding_result(args.error().message);
     const auto binder = this->binder();
     if (!binder) {
@@ -255,9 +265,9 @@ k8s::SplicedText Handlers::answer_bind(k8s::ExtenderReader& reader, const Status
     return k8s::write_binding_result(bound ? "" : bound.error().message);
 }
 
-k8s::SplicedText Handlers::answer_preempt(k8s::ExtenderReader& reader, const Status& read) {
+k8s::SplicedText Handlers::answer_preempt(Loan& loan, const Status& read) {
     if (!read) return k8s::write_preemption_result({});  // no place for an error here either
-    const auto args = reader.preemption_args();
+    const auto args = loan.reader().preemption_args();
     if (!args || !(*args)->pod || gate_.refuses_answers()) return k8s::write_preemption_result({});
     const PodFacts pod = read_facts(*(*args)->pod);
     return k8s::write_preemption_result(choose_victims(state_, pod, (*args)->nodes));

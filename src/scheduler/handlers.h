@@ -38,19 +38,19 @@ class Handlers {
     std::string preempt(std::string_view body);
 
   private:
-    using Answer = k8s::SplicedText (Handlers::*)(k8s::ExtenderReader& reader, const Status& read);
     // Readers are lent and given back, so that their buffers (23 MB with full nodes) are few.
     class Loan;
+    using Answer = k8s::SplicedText (Handlers::*)(Loan& loan, const Status& read);
 
     void extender(http::Exchange& exchange, bool keep_nodes, Answer answer);
     std::string answer_text(std::string_view body, bool keep_nodes, Answer answer);
-    k8s::SplicedText answer_filter(k8s::ExtenderReader& reader, const Status& read);
-    k8s::SplicedText answer_priorities(k8s::ExtenderReader& reader, const Status& read);
-    k8s::SplicedText answer_bind(k8s::ExtenderReader& reader, const Status& read);
-    k8s::SplicedText answer_preempt(k8s::ExtenderReader& reader, const Status& read);
+    k8s::SplicedText answer_filter(Loan& loan, const Status& read);
+    k8s::SplicedText answer_priorities(Loan& loan, const Status& read);
+    k8s::SplicedText answer_bind(Loan& loan, const Status& read);
+    k8s::SplicedText answer_preempt(Loan& loan, const Status& read);
     void readiness(http::Exchange& exchange);
     std::shared_ptr<Binder> binder() const;
-    void remember(const k8s::ExtenderArgs& args, FilterOutcome& outcome);
+    void remember(Loan& loan);
     std::shared_ptr<const KnownNodes> last_filtered() const;
 
     State& state_;

@@ -98,7 +98,8 @@ class Runner {
     std::atomic<bool> ending_{false};
     std::atomic<bool> measuring_{false};
     std::mutex mutex_;
-    std::condition_variable changed_;
+    std::condition_variable bind_there_;  // one waits for each of these: a herd would be measured
+    std::condition_variable bind_taken_;
     std::deque<Bind> to_bind_;
     std::size_t binding_ = 0;
     Report report_;
@@ -213,24 +214,25 @@ void Runner::cycles() {
         }
         std::unique_lock lock(mutex_);
         // kube-scheduler starts a goroutine for each bind; threads are not free.
-        changed_.wait(lock, [&] {
+        bind_taken_.wait(lock, [&] {
             return ending_ || to_bind_.size() < static_cast<std::size_t>(settings_.binds);
         });
         to_bind_.push_back({std::move(*pod), std::move(cycle.node)});
         lock.unlock();
-        changed_.notify_all();
+        bind_there_.notify_one();
     }
 }
 
 void Runner::binds() {
     std::unique_lock lock(mutex_);
     for (;;) {
-        changed_.wait(lock, [&] { return ending_ || !to_bind_.empty(); });
+        bind_there_.wait(lock, [&] { return ending_ || !to_bind_.empty(); });
         if (to_bind_.empty()) return;
         Bind next = std::move(to_bind_.front());
         to_bind_.pop_front();
         ++binding_;
         lock.unlock();
+        bind_taken_.notify_one();
         const TimePoint begin = MonoClock::now();
         const std::string error = bind_pod(*client_, next.pod.plan.name, next.pod.uid, next.node);
         const TimePoint end = MonoClock::now();
@@ -353,8 +355,12 @@ Result<Report> Runner::run() {
             std::this_thread::sleep_for(Millis(50));
         }
     }
-    ending_ = true;
-    changed_.notify_all();
+    {
+        const std::lock_guard lock(mutex_);
+        ending_ = true;
+    }
+    bind_there_.notify_all();
+    bind_taken_.notify_all();
     for (std::thread& thread : threads) thread.join();
     if (settings_.chaos) {
         check_now();
