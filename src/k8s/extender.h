@@ -93,11 +93,14 @@ class ExtenderReader {
     std::unique_ptr<Impl> impl_;
 };
 
-// The answers. `message` texts become pod events.
-struct FailedNode {
-    std::uint32_t node = 0;  // position in args.nodes
-    std::string_view message = {};
+// The answers. Thousands of nodes fail for few reasons.
+struct FilterReason {
+    std::string message = {};   // becomes a part of the pod's events
     bool unresolvable = false;  // preemption cannot help: FailedAndUnresolvableNodes
+};
+struct FailedNode {
+    std::uint32_t node = 0;    // position in args.nodes
+    std::uint32_t reason = 0;  // position in the list of reasons
 };
 
 // A text in the order it is sent: `before`, `slices` of the request's body (nodes; they live as
@@ -119,7 +122,8 @@ struct SplicedText {
 SplicedText write_filter_result(
     const ExtenderArgs& args,
     std::span<const std::uint32_t> fitting,
-    std::span<const FailedNode> failed
+    std::span<const FailedNode> failed,
+    std::span<const FilterReason> reasons
 );
 // The same with only Error set, for any mode. Percent signs are replaced ("50% free" would be
 // mangled by kube-scheduler 1.21).

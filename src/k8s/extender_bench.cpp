@@ -89,14 +89,15 @@ void BM_WriteFilter(benchmark::State& state) {
     const ExtenderArgs& args = **reader.args();
     std::vector<std::uint32_t> fitting;
     std::vector<FailedNode> failed;
+    const FilterReason reasons[] = {{"no card with 60 percent free", false}};
     for (std::uint32_t i = 0; i < 5000; ++i) {
         if (i % 2 == 0) {
             fitting.push_back(i);
         } else {
-            failed.push_back({i, "no card with 60 percent free", false});
+            failed.push_back({i, 0});
         }
     }
-    for (auto _ : state) benchmark::DoNotOptimize(write_filter_result(args, fitting, failed));
+    for (auto _ : state) benchmark::DoNotOptimize(write_filter_result(args, fitting, failed, reasons));
 }
 BENCHMARK(BM_WriteFilter)->Arg(1)->Arg(0)->Unit(benchmark::kMicrosecond);
 

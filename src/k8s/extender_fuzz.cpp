@@ -20,11 +20,12 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
     if (const auto args = reader.args()) {
         std::vector<std::uint32_t> fitting;
         std::vector<k8s::FailedNode> failed;
+        const k8s::FilterReason reasons[] = {{"why", true}, {"why", false}};
         for (std::uint32_t i = 0; i < (*args)->nodes.size(); ++i) {
-            if (i % 3 == 0) failed.push_back({i, "why", i % 2 == 0});
+            if (i % 3 == 0) failed.push_back({i, i % 2});
             if (i % 3 != 0) fitting.push_back(i);
         }
-        valid(k8s::write_filter_result(**args, fitting, failed).text());
+        valid(k8s::write_filter_result(**args, fitting, failed, reasons).text());
         valid(k8s::write_priorities(**args, std::vector<int>((*args)->nodes.size(), 3)));
         static_cast<void>(
             core::parse_request((*args)->pod->containers, (*args)->pod->meta.annotations)

@@ -186,6 +186,8 @@ void check_answers(ExtenderReader& reader, const Seen& seen, Random& random) {
     const ExtenderArgs& args = **reader.args();
     std::vector<std::uint32_t> fitting;
     std::vector<FailedNode> failed;
+    const FilterReason reasons[] = {
+        {"why \"not\"", true}, {"why \"not\"", false}, {"no room", true}, {"no room", false}};
     std::vector<int> scores;
     const double share = random.chance(0.3) ? 1.0 : 0.6;
     for (std::uint32_t i = 0; i < seen.names.size(); ++i) {
@@ -193,10 +195,10 @@ void check_answers(ExtenderReader& reader, const Seen& seen, Random& random) {
         if (random.chance(share)) {
             fitting.push_back(i);
         } else {
-            failed.push_back({i, i % 3 == 0 ? "why \"not\"" : "no room", i % 2 == 0});
+            failed.push_back({i, i % 4});
         }
     }
-    const std::string text = write_filter_result(args, fitting, failed).text();
+    const std::string text = write_filter_result(args, fitting, failed, reasons).text();
     const auto result = json::parse(text);
     ASSERT_TRUE(result) << text;
     const auto* list = json::get_array(*result, {"NodeNames"});
@@ -212,8 +214,11 @@ void check_answers(ExtenderReader& reader, const Seen& seen, Random& random) {
     }
     for (const FailedNode& node : failed) {
         const auto& map =
-            result->at(node.unresolvable ? "FailedAndUnresolvableNodes" : "FailedNodes");
-        EXPECT_TRUE(map.as_object().contains(seen.names[node.node]));
+            result->at(reasons[node.reason].unresolvable ? "FailedAndUnresolvableNodes"
+                                                         : "FailedNodes");
+        const auto* why = map.as_object().if_contains(seen.names[node.node]);
+        ASSERT_NE(why, nullptr) << text;
+        EXPECT_EQ(*why, json::value(reasons[node.reason].message));
     }
     const auto priorities = json::parse(write_priorities(args, scores));
     ASSERT_TRUE(priorities);

@@ -83,8 +83,9 @@ TEST(Extender, NodesModeKeepsEachNodesText) {
         for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ((*args)->node_texts[i], nodes[i]);
         EXPECT_EQ((*args)->nodes[2], "c");
         const std::uint32_t fits[] = {0, 2};
-        const FailedNode failed[] = {{1, "no card with 60 percent free", false}};
-        const std::string out = write_filter_result(**args, fits, failed).text();
+        const FilterReason reasons[] = {{"no card with 60 percent free", false}};
+        const FailedNode failed[] = {{1, 0}};
+        const std::string out = write_filter_result(**args, fits, failed, reasons).text();
         const auto parsed = json::parse(out);
         ASSERT_TRUE(parsed) << out;
         EXPECT_EQ(json::get_array(*parsed, {"Nodes", "items"})->size(), 2U);
@@ -278,13 +279,14 @@ TEST(Extender, AnswersHaveExactKeysAndOrder) {
     ExtenderArgs args;
     for (const char* name : {"a", "b\"", "c", "d"}) args.nodes.add(name);
     const std::uint32_t fits[] = {0, 1};
-    const FailedNode failed[] = {{2, "50% \"free\"", false}, {3, "no such model", true}};
+    const FilterReason reasons[] = {{"50% \"free\"", false}, {"no such model", true}};
+    const FailedNode failed[] = {{2, 0}, {3, 1}};
     EXPECT_EQ(
-        write_filter_result(args, fits, failed).text(),
+        write_filter_result(args, fits, failed, reasons).text(),
         R"({"Nodes":null,"NodeNames":["a","b\""],"FailedNodes":{"c":"50% \"free\""},"FailedAndUnresolvableNodes":{"d":"no such model"},"Error":""})"
     );
     EXPECT_EQ(
-        write_filter_result(args, {}, {}).text(),
+        write_filter_result(args, {}, {}, {}).text(),
         R"({"Nodes":null,"NodeNames":[],"FailedNodes":{},"FailedAndUnresolvableNodes":{},"Error":""})"
     );
     EXPECT_EQ(
@@ -307,7 +309,7 @@ TEST(Extender, AnswersHaveExactKeysAndOrder) {
             std::string expected;
             json::append_quoted(expected, name);
             const std::uint32_t fit[] = {0};
-            EXPECT_THAT(write_filter_result(one, fit, {}).text(), HasSubstr("[" + expected + "]"))
+            EXPECT_THAT(write_filter_result(one, fit, {}, {}).text(), HasSubstr("[" + expected + "]"))
                 << c;
         }
     }

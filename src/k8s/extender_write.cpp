@@ -67,23 +67,31 @@ void append_names(std::string& out, const NameList& names, std::span<const std::
     if (!fitting.empty()) out.pop_back();
 }
 
+// Reasons as an object's value: `:"why",`.
+std::vector<std::string> written_values(std::span<const FilterReason> reasons) {
+    std::vector<std::string> values;
+    values.reserve(reasons.size());
+    for (const FilterReason& reason : reasons) {
+        std::string& value = values.emplace_back(":");
+        append_string(value, reason.message);
+        value.push_back(',');
+    }
+    return values;
+}
+
 void append_failed(
-    std::string& out, const NameList& names, std::span<const FailedNode> failed, bool unresolvable
+    std::string& out,
+    const NameList& names,
+    std::span<const FailedNode> failed,
+    std::span<const FilterReason> reasons,
+    std::span<const std::string> values,
+    bool unresolvable
 ) {
     out.push_back('{');
-    std::string_view message;  // most nodes fail for one of few reasons
-    std::string quoted;
     for (const FailedNode& node : failed) {
-        if (node.unresolvable != unresolvable) continue;
-        if (quoted.empty() || node.message.data() != message.data() ||
-            node.message.size() != message.size()) {
-            message = node.message;
-            quoted = ":";
-            append_string(quoted, message);
-            quoted.push_back(',');
-        }
+        if (reasons[node.reason].unresolvable != unresolvable) continue;
         append_name(out, names, node.node);
-        out += quoted;
+        out += values[node.reason];
     }
     if (out.back() == ',') out.pop_back();
     out.push_back('}');
@@ -125,12 +133,14 @@ std::string SplicedText::text() && {
 SplicedText write_filter_result(
     const ExtenderArgs& args,
     std::span<const std::uint32_t> fitting,
-    std::span<const FailedNode> failed
+    std::span<const FailedNode> failed,
+    std::span<const FilterReason> reasons
 ) {
     SplicedText out;
+    const std::vector<std::string> values = written_values(reasons);
     std::size_t size = 256;
     for (const FailedNode& node : failed) {
-        size += args.nodes[node.node].size() + node.message.size() + 8;
+        size += args.nodes[node.node].size() + 2 + values[node.reason].size();
     }
     if (args.names_mode) {
         for (const std::uint32_t i : fitting) size += args.nodes[i].size() + 4;
@@ -146,9 +156,9 @@ SplicedText write_filter_result(
     }
     std::string& rest = args.names_mode ? out.before : out.after;
     rest += R"(,"FailedNodes":)";
-    append_failed(rest, args.nodes, failed, false);
+    append_failed(rest, args.nodes, failed, reasons, values, false);
     rest += R"(,"FailedAndUnresolvableNodes":)";
-    append_failed(rest, args.nodes, failed, true);
+    append_failed(rest, args.nodes, failed, reasons, values, true);
     rest += R"(,"Error":""})";
     return out;
 }

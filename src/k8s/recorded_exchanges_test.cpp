@@ -45,6 +45,8 @@ void check_filter(const json::value& in, const ExtenderArgs& args) {
     ASSERT_EQ(args.nodes.size(), names.size());
     std::vector<std::uint32_t> fitting;
     std::vector<FailedNode> failed;
+    const FilterReason reasons[] = {
+        {"no card with 60 percent free", false}, {"no card with 60 percent free", true}};
     std::vector<int> scores;
     for (std::size_t i = 0; i < names.size(); ++i) {
         EXPECT_EQ(args.nodes[i], names[i]);
@@ -52,11 +54,11 @@ void check_filter(const json::value& in, const ExtenderArgs& args) {
         if (i % 2 == 0) {
             fitting.push_back(position);
         } else {
-            failed.push_back({position, "no card with 60 percent free", i % 4 == 1});
+            failed.push_back({position, i % 4 == 1 ? 1U : 0U});
         }
         scores.push_back(static_cast<int>(i % 11));
     }
-    const auto out = json::parse(write_filter_result(args, fitting, failed).text());
+    const auto out = json::parse(write_filter_result(args, fitting, failed, reasons).text());
     ASSERT_TRUE(out);
     if (args.names_mode) {
         EXPECT_EQ(json::get_array(*out, {"NodeNames"})->size(), fitting.size());

@@ -236,7 +236,7 @@ k8s::SplicedText Handlers::answer_filter(Loan& loan, const Status& read) {
          {"candidates", (*args)->nodes.size()},
          {"fitting", outcome.fitting.size()}}
     );
-    return k8s::write_filter_result(**args, outcome.fitting, outcome.failed);
+    return k8s::write_filter_result(**args, outcome.fitting, outcome.failed, outcome.reasons);
 }
 
 k8s::SplicedText Handlers::answer_priorities(Loan& loan, const Status& read) {

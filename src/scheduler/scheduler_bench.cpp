@@ -254,7 +254,8 @@ void write_answer(benchmark::State& run) {
     Percentiles times;
     for (auto _ : run) {
         times.time([&] {
-            benchmark::DoNotOptimize(k8s::write_filter_result(args, outcome.fitting, outcome.failed)
+            benchmark::DoNotOptimize(
+                k8s::write_filter_result(args, outcome.fitting, outcome.failed, outcome.reasons)
             );
         });
     }

@@ -1,6 +1,7 @@
 #include "scheduler/state.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/metrics.h"
 #include "core/policy.h"
@@ -36,10 +37,20 @@ std::string without_percent_signs(std::string_view text) {
     return out;
 }
 
-std::string_view intern(FilterOutcome& outcome, std::string_view text) {
-    const auto known = outcome.texts.find(text);
-    if (known != outcome.texts.end()) return *known;
-    return *outcome.texts.emplace(text).first;
+// Its position among the outcome's reasons, of which there are few.
+std::uint32_t reason(FilterOutcome& outcome, std::string message, bool unresolvable) {
+    std::vector<k8s::FilterReason>& reasons = outcome.reasons;
+    const auto known = std::find_if(reasons.begin(), reasons.end(), [&](const auto& other) {
+        return other.message == message && other.unresolvable == unresolvable;
+    });
+    const auto position = static_cast<std::uint32_t>(known - reasons.begin());
+    if (known == reasons.end()) reasons.push_back({std::move(message), unresolvable});
+    return position;
+}
+
+void fail_all(FilterOutcome& outcome, std::uint32_t count, std::string message) {
+    const std::uint32_t why = reason(outcome, std::move(message), true);
+    for (std::uint32_t i = 0; i < count; ++i) outcome.failed.push_back({i, why});
 }
 
 core::PodIdentity identity(const PodFacts& pod) {
@@ -158,33 +169,34 @@ FilterOutcome State::filter(const k8s::ExtenderArgs& args, const PodFacts& pod) 
         return outcome;
     }
     if (!pod.request_error.empty()) {
-        const auto text = intern(outcome, without_percent_signs(pod.request_error));
-        for (std::uint32_t i = 0; i < count; ++i) outcome.failed.push_back({i, text, true});
+        fail_all(outcome, count, without_percent_signs(pod.request_error));
         return outcome;
     }
     static auto time = lock_time("filter");
     const Hold hold(mutex_, time);
     const auto held = ledger_.pod(pod.uid);
     if (held && !held->reserved) {
-        const auto text = intern(outcome, "the pod is bound to node " + held->node);
+        const auto why = reason(outcome, "the pod is bound to node " + held->node, true);
         for (std::uint32_t i = 0; i < count; ++i) {
             if (args.nodes[i] == held->node) {
                 outcome.fitting.push_back(i);
             } else {
-                outcome.failed.push_back({i, text, true});
+                outcome.failed.push_back({i, why});
             }
         }
         return outcome;
     }
     core::Query query = ledger_.query(pod.request, pod.uid);
-    std::string_view last_reason;
-    std::string_view last_text;
+    const char* last_reason = nullptr;  // texts live in the query
+    std::uint32_t last_why = 0;
+    std::optional<std::uint32_t> no_cards;
     const auto nodes = find_nodes(args.nodes);
     outcome.names_version = ledger_.names_version();
     outcome.ids.reserve(count);
     for (std::uint32_t i = 0; i < count; ++i) {
         if (!nodes[i]) {
-            outcome.failed.push_back({i, intern(outcome, kNoCards), true});
+            if (!no_cards) no_cards = reason(outcome, std::string(kNoCards), true);
+            outcome.failed.push_back({i, *no_cards});
             continue;
         }
         const core::Verdict verdict = ledger_.fits(*nodes[i], query);
@@ -192,11 +204,12 @@ FilterOutcome State::filter(const k8s::ExtenderArgs& args, const PodFacts& pod) 
             outcome.fitting.push_back(i);
             outcome.ids.push_back(nodes[i]);
         } else {
-            if (verdict.reason.data() != last_reason.data()) {  // texts live in the query
-                last_reason = verdict.reason;
-                last_text = intern(outcome, without_percent_signs(verdict.reason));
+            if (verdict.reason.data() != last_reason) {
+                last_reason = verdict.reason.data();
+                last_why =
+                    reason(outcome, without_percent_signs(verdict.reason), verdict.permanent);
             }
-            outcome.failed.push_back({i, last_text, verdict.permanent});
+            outcome.failed.push_back({i, last_why});
         }
     }
     return outcome;

@@ -13,7 +13,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,8 +44,8 @@ struct StateOptions {
 // What filter says about each candidate, by position in args.nodes.
 struct FilterOutcome {
     std::vector<std::uint32_t> fitting;
-    std::vector<k8s::FailedNode> failed;  // messages live in `texts`
-    std::set<std::string, std::less<>> texts;
+    std::vector<k8s::FailedNode> failed;
+    std::vector<k8s::FilterReason> reasons;  // of `failed`
     // The ids of `fitting`, for the priorities call about the same nodes; empty when not all
     // candidates were looked up.
     std::vector<std::optional<core::NodeId>> ids;
