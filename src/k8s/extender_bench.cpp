@@ -97,7 +97,8 @@ void BM_WriteFilter(benchmark::State& state) {
             failed.push_back({i, 0});
         }
     }
-    for (auto _ : state) benchmark::DoNotOptimize(write_filter_result(args, fitting, failed, reasons));
+    for (auto _ : state)
+        benchmark::DoNotOptimize(write_filter_result(args, fitting, failed, reasons));
 }
 BENCHMARK(BM_WriteFilter)->Arg(1)->Arg(0)->Unit(benchmark::kMicrosecond);
 

@@ -309,8 +309,9 @@ TEST(Extender, AnswersHaveExactKeysAndOrder) {
             std::string expected;
             json::append_quoted(expected, name);
             const std::uint32_t fit[] = {0};
-            EXPECT_THAT(write_filter_result(one, fit, {}, {}).text(), HasSubstr("[" + expected + "]"))
-                << c;
+            EXPECT_THAT(
+                write_filter_result(one, fit, {}, {}).text(), HasSubstr("[" + expected + "]")
+            ) << c;
         }
     }
 }

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <malloc.h>
+
 #include "base/log.h"
 #include "base/stop.h"
 #include "base/version.h"
@@ -14,6 +16,8 @@
 
 namespace egpu::scheduler {
 namespace {
+
+constexpr int kHeaps = 4;
 
 int complain(const Error& error, int status) {
     std::fprintf(stderr, "edge-gpu scheduler: %s\n", error.message.c_str());
@@ -49,6 +53,8 @@ int serve(const Options& options, const StopToken& stop) {
 }  // namespace
 
 int run_scheduler(int argc, char** argv) {
+    // A thread for each connection, and a heap for each thread would keep what lists once needed.
+    ::mallopt(M_ARENA_MAX, kHeaps);
     auto parsed = parse_options(flags::without_program(argc, argv), flags::process_environment());
     if (!parsed) return complain(parsed.error(), 2);
     if (!parsed->text.empty()) {
