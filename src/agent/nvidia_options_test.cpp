@@ -4,6 +4,7 @@
 
 #include "agent/options.h"
 #include "base/files.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::agent {
 namespace {
@@ -29,19 +30,11 @@ std::string refused(std::vector<std::string> arguments, Environment environment 
 
 class ConfigFile : public ::testing::Test {
   protected:
-    ConfigFile() {
-        std::string pattern = ::testing::TempDir() + "nvidia_options.XXXXXX";
-        folder_ = ::mkdtemp(pattern.data());
-    }
-    ~ConfigFile() override {
-        std::error_code ignored;
-        std::filesystem::remove_all(folder_, ignored);
-    }
     std::string file(const std::string& text) {
         EXPECT_TRUE(write_file_atomically(folder_ / "config.yaml", text));
         return "--config-file=" + (folder_ / "config.yaml").string();
     }
-    std::filesystem::path folder_;
+    testing::TempFolder folder_;
 };
 
 constexpr const char* kConfig = R"(version: v1

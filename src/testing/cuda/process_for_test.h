@@ -18,6 +18,7 @@
 
 #include "guard/cuda_abi.h"
 #include "testing/nvml/sim_state.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::testing {
 
@@ -161,16 +162,10 @@ class SimDriver : public ::testing::Test {
     static constexpr std::size_t kContext = 300 * kMib;
 
     SimDriver() {
-        std::string pattern = ::testing::TempDir() + "sim_driver.XXXXXX";
-        folder_ = mkdtemp(pattern.data());
         write();
         ::setenv(kSimNvmlEnv, (folder_ / "state").c_str(), 1);
         ::unsetenv("CUDA_VISIBLE_DEVICES");
         ::unsetenv("EDGE_GPU_SIM_CUDA");
-    }
-    ~SimDriver() override {
-        std::error_code ignored;
-        std::filesystem::remove_all(folder_, ignored);
     }
     void write() { ASSERT_TRUE(node_.write(folder_ / "state").ok()); }
     void set(const char* line) {
@@ -179,7 +174,7 @@ class SimDriver : public ::testing::Test {
     }
 
     SimGpus node_ = SimGpus::make("t4", "node-1").value();
-    std::filesystem::path folder_;
+    TempFolder folder_;
 };
 
 inline Library cuda_library() {
