@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "agent/options.h"
+#include "agent/options_for_test.h"
 #include "base/files.h"
 #include "testing/temp_folder.h"
 
@@ -13,20 +13,6 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-Options parsed(std::vector<std::string> arguments, Environment environment = {}) {
-    environment.emplace("NODE_NAME", "edge-1");
-    auto result = parse_options(arguments, environment);
-    EXPECT_TRUE(result) << (result ? "" : result.error().message);
-    return result ? result->options : Options{};
-}
-
-std::string refused(std::vector<std::string> arguments, Environment environment = {}) {
-    environment.emplace("NODE_NAME", "edge-1");
-    const auto result = parse_options(arguments, environment);
-    EXPECT_FALSE(result);
-    return result ? "" : result.error().message;
-}
 
 class ConfigFile : public ::testing::Test {
   protected:
@@ -74,7 +60,9 @@ TEST_F(ConfigFile, mistakes_name_file_and_field) {
         refused({file("version: v1\nflags: {migStrategie: none}\n")}),
         HasSubstr("config.yaml: flags.migStrategie: unknown field; did you mean migStrategy?")
     );
-    EXPECT_THAT(refused({"--config-file=/nothing"}), HasSubstr("--config-file"));
+    EXPECT_THAT(
+        refused({"--config-file=/nothing"}, {}, ErrorCode::kNotFound), HasSubstr("--config-file")
+    );
     EXPECT_THAT(
         refused({file("version: v1\nflags: {migStrategy: mixed}\n")}), HasSubstr("--mig-strategy")
     );

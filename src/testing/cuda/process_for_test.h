@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <sstream>
 #include <string>
 
@@ -228,6 +229,28 @@ inline int launch(
         static_cast<void**>(nullptr),
         static_cast<void**>(nullptr)
     );
+}
+
+// A process with a context and `mib` of memory on card 0, until it is killed; `spin`: its kernels
+// run one after the other.
+inline std::unique_ptr<Child> cuda_process(std::size_t mib, bool spin = false) {
+    const Baton ready;
+    auto child = std::make_unique<Child>([&](Report&) {
+        const Library cu = cuda_with_context();
+        void* memory = nullptr;
+        if (mib != 0 && cu("cuMemAlloc_v2", &memory, mib * kMib) != 0) std::abort();
+        void* function = spin ? kernel(cu, "spin_1ms") : nullptr;
+        ready.pass();
+        while (true) {
+            if (spin && launch(cu, function) == 0) {
+                cu("cuCtxSynchronize");
+            } else {
+                ::pause();
+            }
+        }
+    });
+    ready.take();
+    return child;
 }
 
 // Times have a lower end only, or a generous upper one: the machine may be busy with other things.
