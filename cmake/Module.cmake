@@ -5,6 +5,8 @@
 #   BENCHES  become one executable `<name>_bench`
 #   FUZZERS  become one executable each, in the `fuzz` preset only
 #
+# A list of several files is sorted, one file a line: two changes that add files merge.
+#
 # Tests labelled `grpc` are left out of the ThreadSanitizer build: the packaged gRPC is not instrumented. That build (and the
 # fuzzers') makes only what its tests need.
 function(edge_gpu_module)

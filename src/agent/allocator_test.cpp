@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "agent/identity.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::agent {
 namespace {
@@ -34,19 +35,13 @@ gpu::Inventory inventory(int cards) {
 class AllocatorTest : public ::testing::Test {
   protected:
     AllocatorTest() {
-        std::string pattern = ::testing::TempDir() + "egpu-alloc-XXXXXX";
-        folder = ::mkdtemp(pattern.data());
-        file = std::make_unique<StateFile>(folder);
+        file = std::make_unique<StateFile>(folder.path());
         inject::InjectOptions options;
         options.strategy = "nvidia";
         options.driver_files_dir = folder / "driver";
         auto injector = inject::make_injector(options);
         EXPECT_TRUE(injector);
         allocator = std::make_unique<Allocator>(*file, std::move(*injector));
-    }
-    ~AllocatorTest() override {
-        std::error_code ignored;
-        std::filesystem::remove_all(folder, ignored);
     }
     void start(NodeState state = {}) {
         allocator->start(
@@ -67,7 +62,7 @@ class AllocatorTest : public ::testing::Test {
         return ids;
     }
 
-    std::filesystem::path folder;
+    testing::TempFolder folder;
     std::unique_ptr<StateFile> file;
     std::unique_ptr<Allocator> allocator;
     std::map<Resource, std::vector<kubelet::Device>>
@@ -85,7 +80,7 @@ TEST_F(AllocatorTest, AllocateIsDurableAndShownWhenItReturns) {
     const std::string token = answer->annotations.at(std::string(kAnnotationAllocation));
     EXPECT_EQ(token.size(), 32U);
     EXPECT_EQ(healthy(Resource::kWhole), 1);
-    StateFile reader(folder);
+    StateFile reader(folder.path());
     const auto loaded = reader.load();
     ASSERT_TRUE(loaded);
     ASSERT_EQ(loaded->state.records.size(), 1U);
@@ -147,18 +142,18 @@ TEST_F(AllocatorTest, ARefusalLeavesNothing) {
     const auto refused = allocator->allocate(Resource::kPercent, units(0, 20, 60), {});
     ASSERT_FALSE(refused);
     EXPECT_EQ(allocator->records().size(), 1U);
-    EXPECT_EQ(StateFile(folder).load()->state.records.size(), 1U);
+    EXPECT_EQ(StateFile(folder.path()).load()->state.records.size(), 1U);
 }
 
 TEST_F(AllocatorTest, AFailedWriteDoesNotFailThePodAndIsRepeated) {
     start();
     allocator->set_inventory(inventory(1));
-    std::filesystem::remove_all(folder);  // the disk is gone
+    std::filesystem::remove_all(folder.path());  // the disk is gone
     const auto answer = allocator->allocate(Resource::kPercent, units(0, 0, 60), {});
     EXPECT_TRUE(answer);
-    std::filesystem::create_directories(folder);
+    std::filesystem::create_directories(folder.path());
     allocator->retry_save();
-    EXPECT_EQ(StateFile(folder).load()->state.records.size(), 1U);
+    EXPECT_EQ(StateFile(folder.path()).load()->state.records.size(), 1U);
 }
 
 TEST_F(AllocatorTest, ThreadsAllocateReleaseAndChangeHealth) {
@@ -177,7 +172,7 @@ TEST_F(AllocatorTest, ThreadsAllocateReleaseAndChangeHealth) {
                     answer->annotations.at(std::string(kAnnotationAllocation));
                 // What was acknowledged is on the disk, whichever thread wrote last.
                 bool found = false;
-                const auto loaded = StateFile(folder).load();
+                const auto loaded = StateFile(folder.path()).load();
                 ASSERT_TRUE(loaded);
                 for (const Record& r : loaded->state.records) found = found || r.token == token;
                 EXPECT_TRUE(found);
@@ -206,7 +201,7 @@ TEST_F(AllocatorTest, ThreadsAllocateReleaseAndChangeHealth) {
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(admitted.load(), 100);
     allocator->show_devices();
-    EXPECT_EQ(StateFile(folder).load()->state.records.size(), allocator->records().size());
+    EXPECT_EQ(StateFile(folder.path()).load()->state.records.size(), allocator->records().size());
     EXPECT_EQ(shown[Resource::kPercent].size(), 800U);
 }
 

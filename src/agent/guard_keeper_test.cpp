@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/metrics.h"
 #include "k8s/codec.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::agent {
 namespace {
@@ -22,10 +23,8 @@ constexpr std::uint64_t kMib = 1U << 20;
 class GuardKeeperTest : public ::testing::Test {
   protected:
     GuardKeeperTest() : pods_("n1", [] {}) {
-        std::string pattern = ::testing::TempDir() + "egpu-keeper-XXXXXX";
-        folder_ = ::mkdtemp(pattern.data());
         EXPECT_TRUE(write_file_atomically(folder_ / "guard.so", "the guard"));
-        state_ = std::make_unique<StateFile>(folder_);
+        state_ = std::make_unique<StateFile>(folder_.path());
         inject::InjectOptions inject;
         inject.strategy = "nvidia";
         inject.driver_files_dir = folder_ / "driver";
@@ -39,11 +38,6 @@ class GuardKeeperTest : public ::testing::Test {
         inventory.cards.push_back(std::move(info));
         allocator_->set_inventory(inventory);
         make_keeper();
-    }
-    ~GuardKeeperTest() override {
-        keeper_.reset();
-        std::error_code ignored;
-        std::filesystem::remove_all(folder_, ignored);
     }
     void make_keeper() {
         GuardOptions options;
@@ -79,7 +73,7 @@ class GuardKeeperTest : public ::testing::Test {
         return body ? body->devices[0] : guard::DeviceLimits{};
     }
 
-    std::filesystem::path folder_;
+    testing::TempFolder folder_;
     std::unique_ptr<StateFile> state_;
     std::unique_ptr<Allocator> allocator_;
     PodsView pods_;

@@ -18,8 +18,6 @@ namespace fs = std::filesystem;
 using testing::Child;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using testing::Library;
-using testing::Report;
 using ::testing::SizeIs;
 
 constexpr std::uint64_t kMib = 1U << 20;
@@ -43,22 +41,7 @@ class GuardWatchTest : public testing::SimDriver {
 
     // A process with `mib` of memory on card 0, in the container of `token`.
     std::unique_ptr<Child> process(const std::string& token, std::size_t mib, bool spin = false) {
-        const testing::Baton ready;
-        auto child = std::make_unique<Child>([&](Report&) {
-            const Library cu = testing::cuda_with_context();
-            void* memory = nullptr;
-            if (cu("cuMemAlloc_v2", &memory, mib * testing::kMib) != 0) std::abort();
-            void* kernel = spin ? testing::kernel(cu, "spin_1ms") : nullptr;
-            ready.pass();
-            while (true) {
-                if (spin && testing::launch(cu, kernel) == 0) {
-                    cu("cuCtxSynchronize");
-                } else {
-                    ::pause();
-                }
-            }
-        });
-        ready.take();
+        auto child = testing::cuda_process(mib, spin);
         const fs::path of = folder_ / "proc" / std::to_string(child->pid());
         fs::create_directories(of);
         std::ofstream(of / "stat")

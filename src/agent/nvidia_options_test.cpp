@@ -2,8 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "agent/options.h"
+#include "agent/options_for_test.h"
 #include "base/files.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::agent {
 namespace {
@@ -13,35 +14,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-Options parsed(std::vector<std::string> arguments, Environment environment = {}) {
-    environment.emplace("NODE_NAME", "edge-1");
-    auto result = parse_options(arguments, environment);
-    EXPECT_TRUE(result) << (result ? "" : result.error().message);
-    return result ? result->options : Options{};
-}
-
-std::string refused(std::vector<std::string> arguments, Environment environment = {}) {
-    environment.emplace("NODE_NAME", "edge-1");
-    const auto result = parse_options(arguments, environment);
-    EXPECT_FALSE(result);
-    return result ? "" : result.error().message;
-}
-
 class ConfigFile : public ::testing::Test {
   protected:
-    ConfigFile() {
-        std::string pattern = ::testing::TempDir() + "nvidia_options.XXXXXX";
-        folder_ = ::mkdtemp(pattern.data());
-    }
-    ~ConfigFile() override {
-        std::error_code ignored;
-        std::filesystem::remove_all(folder_, ignored);
-    }
     std::string file(const std::string& text) {
         EXPECT_TRUE(write_file_atomically(folder_ / "config.yaml", text));
         return "--config-file=" + (folder_ / "config.yaml").string();
     }
-    std::filesystem::path folder_;
+    testing::TempFolder folder_;
 };
 
 constexpr const char* kConfig = R"(version: v1
@@ -81,7 +60,9 @@ TEST_F(ConfigFile, mistakes_name_file_and_field) {
         refused({file("version: v1\nflags: {migStrategie: none}\n")}),
         HasSubstr("config.yaml: flags.migStrategie: unknown field; did you mean migStrategy?")
     );
-    EXPECT_THAT(refused({"--config-file=/nothing"}), HasSubstr("--config-file"));
+    EXPECT_THAT(
+        refused({"--config-file=/nothing"}, {}, ErrorCode::kNotFound), HasSubstr("--config-file")
+    );
     EXPECT_THAT(
         refused({file("version: v1\nflags: {migStrategy: mixed}\n")}), HasSubstr("--mig-strategy")
     );

@@ -5,29 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agent/options_for_test.h"
+
 namespace egpu::agent {
 namespace {
 
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-Options parsed(std::vector<std::string> arguments, Environment environment = {}) {
-    environment.emplace("NODE_NAME", "edge-1");
-    auto result = parse_options(arguments, environment);
-    EXPECT_TRUE(result) << (result ? "" : result.error().message);
-    return result ? result->options : Options{};
-}
-
-std::string refused(std::vector<std::string> arguments, Environment environment = {}) {
-    environment.emplace("NODE_NAME", "edge-1");
-    const auto result = parse_options(arguments, environment);
-    EXPECT_FALSE(result);
-    if (result) return "";
-    EXPECT_EQ(result.error().code, ErrorCode::kInvalid);
-    EXPECT_EQ(result.error().message.find('\n'), std::string::npos);
-    return result.error().message;
-}
 
 TEST(AgentOptions, Defaults) {
     const Options options = parsed({});

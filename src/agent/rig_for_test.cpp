@@ -23,8 +23,6 @@ AgentRig::AgentRig(
     const std::string& profile,
     std::function<void(testing::KubeletOptions&)> change
 ) {
-    char pattern[] = "/tmp/egpu-XXXXXX";  // short, for socket paths
-    folder_ = ::mkdtemp(pattern);
     auto gpus = testing::SimGpus::make(profile, kNode);
     EXPECT_TRUE(gpus);
     gpus_.emplace(std::move(*gpus));
@@ -51,14 +49,6 @@ AgentRig::AgentRig(
     timing.health.quiet_without_action = Millis(200);
     timing.poll_cards = Millis(200);
     timing.poll_unsettled = Millis(50);
-}
-
-AgentRig::~AgentRig() {
-    agent_.reset();
-    kubelet_.reset();
-    api_.reset();
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
 }
 
 void AgentRig::write_gpus() {

@@ -18,6 +18,7 @@
 #include "testing/apiserver/api_server.h"
 #include "testing/kubelet/kubelet.h"
 #include "testing/nvml/sim_state.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::agent {
 
@@ -46,7 +47,6 @@ class AgentRig {
         const std::string& profile = "a10",
         std::function<void(testing::KubeletOptions&)> change = {}
     );
-    ~AgentRig();
 
     // Everything but the agent.
     bool up_without_agent();
@@ -82,10 +82,10 @@ class AgentRig {
     Options options(bool with_api = true) const;
     AgentTiming timing;
     std::function<void(Options&)> adjust;  // of each agent that is started
-    const std::filesystem::path& folder() const { return folder_; }
+    const std::filesystem::path& folder() const { return folder_.path(); }
 
   private:
-    std::filesystem::path folder_;
+    testing::TempFolder folder_;
     std::optional<testing::SimGpus> gpus_;
     std::vector<core::Card> cards_;
     std::unique_ptr<testing::ApiServer> api_;

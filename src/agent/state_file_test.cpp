@@ -11,27 +11,20 @@
 
 #include "base/files.h"
 #include "base/random.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::agent {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class StateFileTest : public testing::Test {
+class StateFileTest : public ::testing::Test {
   protected:
-    StateFileTest() {
-        std::string pattern = testing::TempDir() + "egpu-state-XXXXXX";
-        folder = ::mkdtemp(pattern.data());
-    }
-    ~StateFileTest() override {
-        std::error_code ignored;
-        std::filesystem::remove_all(folder, ignored);
-    }
     void put(const std::filesystem::path& path, std::string_view text) {
         std::ofstream(path, std::ios::binary) << text;
     }
 
-    std::filesystem::path folder;
+    testing::TempFolder folder;
 };
 
 NodeState state_of(int records) {
@@ -61,11 +54,11 @@ TEST_F(StateFileTest, FirstStartIsEmpty) {
 }
 
 TEST_F(StateFileTest, RoundTrip) {
-    StateFile file(folder);
+    StateFile file(folder.path());
     ASSERT_TRUE(file.save(1, state_of(1)));
     ASSERT_TRUE(file.save(3, state_of(3)));
     ASSERT_TRUE(file.save(2, state_of(2)));  // older: skipped
-    StateFile again(folder);
+    StateFile again(folder.path());
     const auto loaded = again.load();
     ASSERT_TRUE(loaded);
     EXPECT_EQ(loaded->source, StateSource::kCurrent);
@@ -76,7 +69,7 @@ TEST_F(StateFileTest, RoundTrip) {
 TEST_F(StateFileTest, TornAtEveryByte) {
     const std::string text = encode_state(state_of(2));
     for (std::size_t length = 0; length < text.size(); ++length) {
-        StateFile file(folder);
+        StateFile file(folder.path());
         put(file.path(), text.substr(0, length));
         put(file.previous_path(), encode_state(state_of(1)));
         const auto loaded = file.load();
@@ -99,22 +92,22 @@ TEST_F(StateFileTest, EveryFlippedByteIsNoticed) {
 }
 
 TEST_F(StateFileTest, WhatACrashBetweenTheStepsLeaves) {
-    StateFile file(folder);
+    StateFile file(folder.path());
     ASSERT_TRUE(file.save(1, state_of(1)));
     ASSERT_TRUE(file.save(2, state_of(2)));
     // After the unlink of the previous file.
     std::filesystem::remove(file.previous_path());
-    EXPECT_EQ(StateFile(folder).load()->state, state_of(2));
+    EXPECT_EQ(StateFile(folder.path()).load()->state, state_of(2));
     // After the link: both names are one file.
     std::filesystem::create_hard_link(file.path(), file.previous_path());
-    EXPECT_EQ(StateFile(folder).load()->state, state_of(2));
+    EXPECT_EQ(StateFile(folder.path()).load()->state, state_of(2));
     // A temporary file that was never renamed.
     put(folder / "agent-state.json.tmp123", "{\"format\":");
-    EXPECT_EQ(StateFile(folder).load()->state, state_of(2));
+    EXPECT_EQ(StateFile(folder.path()).load()->state, state_of(2));
 }
 
 TEST_F(StateFileTest, BothCorruptIsLostNotFatal) {
-    StateFile file(folder);
+    StateFile file(folder.path());
     put(file.path(), "garbage");
     put(file.previous_path(), "");
     const auto loaded = file.load();
@@ -147,7 +140,7 @@ TEST_F(StateFileTest, KilledWhileWriting) {
         const pid_t child = ::fork();
         ASSERT_GE(child, 0);
         if (child == 0) {
-            StateFile file(folder);
+            StateFile file(folder.path());
             for (std::uint64_t i = sequence + 1;; ++i) {
                 NodeState state = state_of(static_cast<int>(i % 7));
                 state.cards.front().memory_mib = static_cast<std::int64_t>(i);
@@ -166,7 +159,7 @@ TEST_F(StateFileTest, KilledWhileWriting) {
         while (::read(pipe_fds[0], &acknowledged, sizeof acknowledged) == sizeof acknowledged) {
         }
         ::close(pipe_fds[0]);
-        const auto loaded = StateFile(folder).load();
+        const auto loaded = StateFile(folder.path()).load();
         ASSERT_TRUE(loaded);
         if (acknowledged == 0) continue;
         ASSERT_EQ(loaded->source, StateSource::kCurrent) << loaded->note;

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "testing/temp_folder.h"
+
 namespace egpu {
 namespace {
 
@@ -46,8 +48,6 @@ class FileViews : public ::testing::TestWithParam<bool> {
             view_ = std::move(*made);
             return;
         }
-        std::string pattern = ::testing::TempDir() + "file_view_test.XXXXXX";
-        root_ = mkdtemp(pattern.data());
         fs::create_directories(root_ / "empty");
         fs::permissions(root_ / "empty", fs::perms(0750));
         write(root_ / "etc/motd", "hello\n\n indented\n");
@@ -60,12 +60,9 @@ class FileViews : public ::testing::TestWithParam<bool> {
         fs::create_symlink("/nowhere", root_ / "lib/dangling");
         write(root_ / "bin dir/a%b", std::string("\0\1\2\xff", 4));
         write(root_ / "proc/zero", "");
-        view_ = std::make_unique<HostView>(root_.string() + "/");
+        view_ = std::make_unique<HostView>(root_.path().string() + "/");
     }
-    void TearDown() override {
-        if (!root_.empty()) fs::remove_all(root_);
-    }
-    fs::path root_;
+    testing::TempFolder root_;
     std::unique_ptr<FileView> view_;
 };
 

@@ -5,17 +5,15 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "testing/temp_folder.h"
+
 namespace egpu {
 namespace {
 
-class Files : public testing::Test {
+class Files : public ::testing::Test {
   protected:
-    void SetUp() override { ASSERT_NE(mkdtemp(folder_.data()), nullptr); }
-    void TearDown() override { std::filesystem::remove_all(folder_); }
-    std::filesystem::path path(const char* name) const {
-        return std::filesystem::path(folder_) / name;
-    }
-    std::string folder_ = testing::TempDir() + "/files-XXXXXX";
+    std::filesystem::path path(const char* name) const { return folder_ / name; }
+    testing::TempFolder folder_;
 };
 
 TEST_F(Files, WritesReplacesAndReadsBack) {
@@ -26,7 +24,7 @@ TEST_F(Files, WritesReplacesAndReadsBack) {
     ASSERT_EQ(::stat(path("a").c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0640U);
     int entries = 0;
-    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder_))
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder_.path()))
         ++entries;
     EXPECT_EQ(entries, 1) << "a temporary file was left behind";
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/check_config.h"
+#include "cli/config_for_test.h"
 #include "cli/render_config.h"
 
 namespace egpu::cli {
@@ -14,27 +15,10 @@ using ::testing::SizeIs;
 constexpr auto kError = Severity::kError;
 constexpr auto kWarning = Severity::kWarning;
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-    const std::size_t at = text.find(from);
-    EXPECT_NE(at, std::string::npos) << "the file has no \"" << from << "\"";
-    if (at != std::string::npos) text.replace(at, from.size(), to);
-    return text;
-}
-
-std::string configuration(int minor = 34) {
-    ConfigSettings settings;
-    settings.minor = minor;
-    return render_configuration(settings);
-}
-
 std::string policy() {
     ConfigSettings settings;
     settings.minor = 21;
     return render_policy(settings);
-}
-
-std::string all_of(const CheckedConfig& checked) {
-    return as_text(checked.findings, "FILE");
 }
 
 // A file that differs from a good one in one place, and what that must be called.

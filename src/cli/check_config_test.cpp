@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
+#include "cli/config_for_test.h"
 #include "cli/render_config.h"
 
 namespace egpu::cli {
@@ -13,23 +14,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-    const std::size_t at = text.find(from);
-    EXPECT_NE(at, std::string::npos) << "the file has no \"" << from << "\"";
-    if (at != std::string::npos) text.replace(at, from.size(), to);
-    return text;
-}
-
-std::string configuration(int minor = 34) {
-    ConfigSettings settings;
-    settings.minor = minor;
-    return render_configuration(settings);
-}
-
-std::string all_of(const CheckedConfig& checked) {
-    return as_text(checked.findings, "FILE");
-}
 
 TEST(CheckConfig, WhatWePrintIsFine) {
     for (int minor = 19; minor <= 40; ++minor) {

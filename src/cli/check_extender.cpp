@@ -1,8 +1,10 @@
 #include "cli/check_extender.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
+#include <string_view>
 
 #include "core/request.h"
 
@@ -13,32 +15,25 @@ using core::kResourceWhole;
 
 namespace {
 
-constexpr Key kConfigurationKeys[] = {
-    {"urlPrefix", KeyType::kText},
-    {"filterVerb", KeyType::kText},
-    {"prioritizeVerb", KeyType::kText},
-    {"bindVerb", KeyType::kText},
-    {"preemptVerb", KeyType::kText},
-    {"weight", KeyType::kInteger},
-    {"enableHTTPS", KeyType::kBool},
-    {"tlsConfig", KeyType::kMap},
-    {"httpTimeout", KeyType::kDuration},
-    {"nodeCacheCapable", KeyType::kBool},
-    {"managedResources", KeyType::kList},
-    {"ignorable", KeyType::kBool}};
-constexpr Key kPolicyKeys[] = {
-    {"urlPrefix", KeyType::kText},
-    {"filterVerb", KeyType::kText},
-    {"prioritizeVerb", KeyType::kText},
-    {"bindVerb", KeyType::kText},
-    {"preemptVerb", KeyType::kText},
-    {"weight", KeyType::kInteger},
-    {"enableHttps", KeyType::kBool},
-    {"tlsConfig", KeyType::kMap},
-    {"httpTimeout", KeyType::kDuration},
-    {"nodeCacheCapable", KeyType::kBool},
-    {"managedResources", KeyType::kList},
-    {"ignorable", KeyType::kBool}};
+// The two kinds of file spell one key differently.
+constexpr std::array<Key, 12> keys_with(std::string_view enable_https) {
+    return {{
+        {"urlPrefix", KeyType::kText},
+        {"filterVerb", KeyType::kText},
+        {"prioritizeVerb", KeyType::kText},
+        {"bindVerb", KeyType::kText},
+        {"preemptVerb", KeyType::kText},
+        {"weight", KeyType::kInteger},
+        {enable_https, KeyType::kBool},
+        {"tlsConfig", KeyType::kMap},
+        {"httpTimeout", KeyType::kDuration},
+        {"nodeCacheCapable", KeyType::kBool},
+        {"managedResources", KeyType::kList},
+        {"ignorable", KeyType::kBool},
+    }};
+}
+constexpr auto kConfigurationKeys = keys_with("enableHTTPS");
+constexpr auto kPolicyKeys = keys_with("enableHttps");
 
 // The scores of the other plugins sum up to 1200 (MaxNodeScore 100 times the default weights), one
 // step of the extender's 0..10 counts ten times its weight: from here on edge-gpu's choice stands.
@@ -265,7 +260,7 @@ void check_extenders(
         }
         Fields fields(
             item,
-            policy ? std::span<const Key>(kPolicyKeys) : std::span<const Key>(kConfigurationKeys),
+            policy ? kPolicyKeys : kConfigurationKeys,
             item_path,
             policy ? Strictness::kIgnoresAnyCase : Strictness::kRefuses,
             findings

@@ -14,6 +14,7 @@
 #include "doctor/nvml_probe.h"
 #include "testing/apiserver/api_server.h"
 #include "testing/nvml/sim_fixture.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::doctor {
 namespace {
@@ -116,9 +117,8 @@ TEST_F(NvmlProbing, cards_are_mig_instances_where_mig_is_on) {
 }
 
 TEST(UnixSockets, are_alive_dead_or_absent_also_below_a_long_root) {
-    std::string pattern = ::testing::TempDir() + "doctor.XXXXXX";
-    const fs::path root =
-        fs::path(mkdtemp(pattern.data())) / std::string(60, 'a') / std::string(60, 'b');
+    const testing::TempFolder folder;
+    const fs::path root = folder / std::string(60, 'a') / std::string(60, 'b');
     fs::create_directories(root / "run");
     const HostView files(root);
     const auto state = [&] { return try_unix_socket(root.string(), files, "/run/x.sock"); };
@@ -137,7 +137,6 @@ TEST(UnixSockets, are_alive_dead_or_absent_also_below_a_long_root) {
     EXPECT_TRUE(state().connects) << state().error;
     ::close(fd);
     EXPECT_THAT(state().error, HasSubstr("refused"));
-    fs::remove_all(pattern);
 }
 
 TEST(Processes, are_listed_with_their_program) {
@@ -152,24 +151,19 @@ TEST(Processes, are_listed_with_their_program) {
 
 class AskingTheApi : public ::testing::Test {
   protected:
-    AskingTheApi() {
-        std::string pattern = ::testing::TempDir() + "doctor.XXXXXX";
-        root_ = mkdtemp(pattern.data());
-        fs::create_directories(root_ / "etc/kubernetes");
-    }
-    ~AskingTheApi() override { fs::remove_all(root_); }
+    AskingTheApi() { fs::create_directories(root_ / "etc/kubernetes"); }
     ApiFacts ask() {
-        const HostView files(root_);
+        const HostView files(root_.path());
         Facts facts;
         facts.files = &files;
-        facts.root = root_.string();
+        facts.root = root_.path().string();
         GatherOptions options;
-        options.root = root_.string();
+        options.root = root_.path().string();
         options.node_name = "edge-7";
         options.api_limit = Seconds(20);
         return ask_api(facts, files, options);
     }
-    fs::path root_;
+    testing::TempFolder root_;
 };
 
 TEST_F(AskingTheApi, finds_the_nodes_kubeconfig_below_the_root) {

@@ -5,7 +5,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -13,6 +12,7 @@
 #include "doctor/check.h"
 #include "doctor/recorded_node_for_test.h"
 #include "doctor/render.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::doctor {
 namespace {
@@ -23,20 +23,14 @@ using ::testing::HasSubstr;
 // A recorded node made real below a folder.
 class RealNode : public ::testing::Test {
   protected:
-    RealNode() {
-        std::string pattern = ::testing::TempDir() + "doctor.XXXXXX";
-        root_ = mkdtemp(pattern.data());
-    }
-    ~RealNode() override { fs::remove_all(root_); }
-
     // False where this user may not make device nodes.
     bool make(const std::string& fault) {
         node_ = load_broken_node(fault);
         bool all = true;
         copy("/", all);
-        view_ = std::make_unique<HostView>(root_);
+        view_ = std::make_unique<HostView>(root_.path());
         node_.facts.files = view_.get();
-        node_.facts.root = root_.string();
+        node_.facts.root = root_.path().string();
         return all;
     }
     Report check() const { return run_checks(node_.facts); }
@@ -44,7 +38,7 @@ class RealNode : public ::testing::Test {
         return plan_repairs(check(), node_.facts, {"before", "libnvidia-ml.so.1"});
     }
 
-    fs::path root_;
+    testing::TempFolder root_;
     RecordedNode node_;
 
   private:
@@ -55,7 +49,7 @@ class RealNode : public ::testing::Test {
         for (const std::string& name : *names) {
             const std::string path = (folder == "/" ? "" : folder) + "/" + name;
             const FileInfo info = *from.look_at_link(path);
-            const std::string real = root_.string() + path;
+            const std::string real = root_.path().string() + path;
             if (info.type == FileType::kFolder) {
                 fs::create_directories(real);
                 copy(path, all);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "gpu/make_device_nodes.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::gpu {
 namespace {
@@ -113,15 +114,14 @@ TEST(DeviceNodes, the_driver_may_forbid_it) {
 
 TEST(DeviceNodes, are_made_with_their_mode) {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-    std::string pattern = ::testing::TempDir() + "nodes.XXXXXX";
-    const std::filesystem::path root = ::mkdtemp(pattern.data());
+    const testing::TempFolder folder;
+    const std::filesystem::path& root = folder.path();
     const auto empty = parsed(kLoaded);
     const auto plan = plan_device_nodes(*empty, *empty, kCards);
     const mode_t old = ::umask(077);
     const Status made = make_device_nodes(root, plan);
     ::umask(old);
     if (!made && made.error().code == ErrorCode::kPermission) {
-        std::filesystem::remove_all(root);
         GTEST_SKIP() << made.error().message;
     }
     ASSERT_TRUE(made.ok()) << made.error().message;
@@ -131,17 +131,15 @@ TEST(DeviceNodes, are_made_with_their_mode) {
     EXPECT_EQ(now.look("/dev/nvidia0").value().mode, 0660U);
     EXPECT_EQ(now.look("/dev/char/236:66").value().minor, 66U);
     EXPECT_TRUE(make_device_nodes(root, plan).ok());
-    std::filesystem::remove_all(root);
 }
 
 TEST(DeviceNodes, no_modprobe_is_an_error_that_says_so) {
     if (::geteuid() != 0) GTEST_SKIP() << "chroot needs root";
-    std::string pattern = ::testing::TempDir() + "root.XXXXXX";
-    const std::filesystem::path root = ::mkdtemp(pattern.data());
+    const testing::TempFolder folder;
+    const std::filesystem::path& root = folder.path();
     const Status loaded = load_uvm_module(root, Seconds(5));
     ASSERT_FALSE(loaded.ok());
     EXPECT_THAT(loaded.error().message, HasSubstr("modprobe"));
-    std::filesystem::remove_all(root);
 }
 
 }  // namespace

@@ -113,7 +113,7 @@ TEST_F(InventoryTest, links_of_a_card_that_is_away) {
 
 TEST_F(InventoryTest, details_of_a_t4) {
     auto& node = sim("t4");
-    options_.sysfs_root = folder_.string();  // no NUMA there
+    options_.sysfs_root = folder_.path().string();  // no NUMA there
     open();
     const auto info = find(look(), node.gpu_uuids()[1]);
     EXPECT_EQ(info.card.model, "Tesla T4");
@@ -129,8 +129,8 @@ TEST_F(InventoryTest, details_of_a_t4) {
 
 TEST_F(InventoryTest, details_of_a_mig_instance) {
     auto& node = sim("a100-mig");
-    options_.proc_root = folder_.string();
-    ASSERT_TRUE(node.write_proc(folder_).ok());
+    options_.proc_root = folder_.path().string();
+    ASSERT_TRUE(node.write_proc(folder_.path()).ok());
     open();
     const auto seen = look();
     const auto& first = seen.cards.front();

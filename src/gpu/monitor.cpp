@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
-#include <thread>
 
 #include "base/backoff.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "gpu/driver_thread.h"
 #include "gpu/nvml.h"
 #include "gpu/session.h"
 
@@ -42,8 +42,7 @@ struct Monitor::Core {
     bool was_open = false;
     int bad_looks = 0;  // in a row
 
-    std::mutex callback_mutex;  // held while on_change runs, so that stop() can wait for its end
-    bool closed = false;
+    DriverThread thread;
 
     mutable std::mutex mutex;  // guards what follows; held for copies only
     mutable std::condition_variable changed;
@@ -51,9 +50,6 @@ struct Monitor::Core {
     bool published = false;
     bool stopped = false;
     bool refresh_wanted = false;
-    bool started = false;
-    bool finished = false;
-    std::thread thread;
 };
 
 namespace {
@@ -103,10 +99,9 @@ void Monitor::Core::publish(Inventory next) {
         before = std::exchange(latest, next);
     }
     log_differences(before, next);
-    {
-        const std::lock_guard lock(callback_mutex);
-        if (!closed && on_change) on_change(next);
-    }
+    thread.tell([&] {
+        if (on_change) on_change(next);
+    });
     const std::lock_guard lock(mutex);
     published = true;
     changed.notify_all();
@@ -234,38 +229,17 @@ Monitor::~Monitor() {
 }
 
 void Monitor::start() {
-    const std::lock_guard lock(core_->mutex);
-    EG_CHECK(!core_->started);
-    core_->started = true;
-    core_->thread = std::thread([core = core_] {
-        core->run();
-        const std::lock_guard done(core->mutex);
-        core->finished = true;
-        core->changed.notify_all();
-    });
+    core_->thread.start([core = core_] { core->run(); });
 }
 
 void Monitor::stop() {
     core_->stop.request();
     {
-        const std::lock_guard lock(core_->callback_mutex);
-        core_->closed = true;
+        const std::lock_guard lock(core_->mutex);
+        core_->stopped = true;
+        core_->changed.notify_all();
     }
-    std::unique_lock lock(core_->mutex);
-    core_->stopped = true;
-    core_->changed.notify_all();
-    if (!core_->thread.joinable()) return;
-    const bool finished = core_->changed.wait_for(lock, core_->options.stop_deadline, [this] {
-        return core_->finished;
-    });
-    std::thread thread = std::move(core_->thread);
-    lock.unlock();
-    if (finished) {
-        thread.join();
-    } else {
-        log::warn("the NVIDIA driver does not answer; its thread is left behind at shutdown");
-        thread.detach();
-    }
+    core_->thread.stop(core_->options.stop_deadline);
 }
 
 Inventory Monitor::latest() const {

@@ -15,8 +15,6 @@ namespace {
 
 using testing::Child;
 using ::testing::IsEmpty;
-using testing::Library;
-using testing::Report;
 using ::testing::SizeIs;
 
 constexpr std::uint64_t kMib = 1U << 20;
@@ -29,33 +27,13 @@ class Usage : public testing::SimDriver {
         ASSERT_TRUE(opened) << opened.error().message;
         device_ = nvml_.device(0).value;
     }
-    // A process with a context and `mib` of memory on card 0, until it is killed.
-    std::unique_ptr<Child> process(std::size_t mib, bool spin = false) {
-        const testing::Baton ready;
-        auto child = std::make_unique<Child>([&](Report&) {
-            const Library cu = testing::cuda_with_context();
-            void* memory = nullptr;
-            if (mib != 0 && cu("cuMemAlloc_v2", &memory, mib * testing::kMib) != 0) std::abort();
-            ready.pass();
-            void* kernel = spin ? testing::kernel(cu, "spin_1ms") : nullptr;
-            while (true) {
-                if (spin && testing::launch(cu, kernel) == 0) {
-                    cu("cuCtxSynchronize");
-                } else {
-                    ::pause();
-                }
-            }
-        });
-        ready.take();
-        return child;
-    }
 
     Nvml nvml_;
     nvml::Device device_ = nullptr;
 };
 
 TEST_F(Usage, NvmlListsProcessesByWhateverVersionThereIs) {
-    const auto child = process(64);
+    const auto child = testing::cuda_process(64);
     const auto check = [&] {
         const auto listed = nvml_.processes(device_, ProcessKind::kCudaWork);
         ASSERT_TRUE(listed.ok()) << nvml_code_text(listed.code);
@@ -77,12 +55,12 @@ TEST_F(Usage, NvmlListsProcessesByWhateverVersionThereIs) {
 
 TEST_F(Usage, MoreProcessesThanRoomWasMadeFor) {
     std::vector<std::unique_ptr<Child>> children;
-    for (int i = 0; i < 40; ++i) children.push_back(process(0));
+    for (int i = 0; i < 40; ++i) children.push_back(testing::cuda_process(0));
     EXPECT_THAT(nvml_.processes(device_, ProcessKind::kCudaWork).value, SizeIs(40));
 }
 
 TEST_F(Usage, ALookTellsProcessesMemoryAndTime) {
-    const auto child = process(64, true);
+    const auto child = testing::cuda_process(64, true);
     UsageReader reader(nvml_);
     const std::vector<std::string> cards{node_.gpu_uuids()[0], "GPU-not-there"};
     ASSERT_TRUE(reader.look(cards, true));
@@ -114,7 +92,7 @@ TEST_F(Usage, ALookTellsProcessesMemoryAndTime) {
 TEST_F(Usage, ADriverWithoutSamplesStillListsProcesses) {
     node_.hide_symbol("nvmlDeviceGetProcessUtilization");
     write();
-    const auto child = process(1);
+    const auto child = testing::cuda_process(1);
     UsageReader reader(nvml_);
     const std::vector<std::string> cards{node_.gpu_uuids()[0]};
     const auto looks = reader.look(cards, true);
@@ -141,7 +119,8 @@ TEST_F(Usage, InstancesOfACardAreLookedAtByThemselves) {
     open();
     const auto cards = node_.expected_cards();
     const std::vector<std::string> wanted{cards[0].uuid, cards[1].uuid};
-    const auto child = process(8);  // on the first instance, as a process under MIG sees it
+    const auto child =
+        testing::cuda_process(8);  // on the first instance, as a process under MIG sees it
     UsageReader reader(nvml_);
     const auto looks = reader.look(wanted, true);
     ASSERT_TRUE(looks);

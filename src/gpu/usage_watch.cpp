@@ -4,12 +4,11 @@
 #include <condition_variable>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "base/backoff.h"
-#include "base/check.h"
 #include "base/log.h"
+#include "gpu/driver_thread.h"
 
 namespace egpu::gpu {
 
@@ -24,7 +23,6 @@ struct UsageWatch::Core {
     void wait_until_due();
     bool ensure_open();
     void look(const UsageWanted& now_wanted, bool memory);
-    void tell(const std::function<void()>& callback);
 
     const UsageWatchOptions options;
     const Callbacks callbacks;
@@ -38,23 +36,14 @@ struct UsageWatch::Core {
     TimePoint last_memory{};
     TimePoint last_look{};
 
-    std::mutex callback_mutex;  // held while a callback runs, so that stop() can wait for its end
-    bool closed = false;
+    DriverThread thread;
 
     mutable std::mutex mutex;  // guards what follows; held for copies only
     std::condition_variable changed;
     UsageWanted wanted;
     TimePoint busy_since{};
     bool stopping = false;
-    bool started = false;
-    bool finished = false;
-    std::thread thread;
 };
-
-void UsageWatch::Core::tell(const std::function<void()>& callback) {
-    const std::lock_guard lock(callback_mutex);
-    if (!closed) callback();
-}
 
 // Until a look is due, or the stop.
 void UsageWatch::Core::wait_until_due() {
@@ -100,7 +89,7 @@ void UsageWatch::Core::look(const UsageWanted& now_wanted, bool memory) {
     }
     Result<std::vector<CardLook>> looks = std::vector<CardLook>{};
     if (ensure_open()) {
-        if (memory) tell(callbacks.before);
+        if (memory) thread.tell(callbacks.before);
         looks = reader->look(now_wanted.cards, memory);
         if (!looks || now_wanted.memory_every >= options.close_between) {
             reader.reset();
@@ -112,7 +101,7 @@ void UsageWatch::Core::look(const UsageWanted& now_wanted, bool memory) {
     }
     last_look = MonoClock::now();
     if (memory) last_memory = last_look;
-    if (looks) tell([&] { callbacks.seen(*looks, memory); });
+    if (looks) thread.tell([&] { callbacks.seen(*looks, memory); });
     const std::lock_guard lock(mutex);
     busy_since = {};
 }
@@ -145,15 +134,7 @@ UsageWatch::~UsageWatch() {
 }
 
 void UsageWatch::start() {
-    const std::lock_guard lock(core_->mutex);
-    EG_CHECK(!core_->started);
-    core_->started = true;
-    core_->thread = std::thread([core = core_] {
-        core->run();
-        const std::lock_guard done(core->mutex);
-        core->finished = true;
-        core->changed.notify_all();
-    });
+    core_->thread.start([core = core_] { core->run(); });
 }
 
 void UsageWatch::stop() {
@@ -162,23 +143,7 @@ void UsageWatch::stop() {
         core_->stopping = true;
         core_->changed.notify_all();
     }
-    {
-        const std::lock_guard lock(core_->callback_mutex);
-        core_->closed = true;
-    }
-    std::unique_lock lock(core_->mutex);
-    if (!core_->thread.joinable()) return;
-    const bool finished = core_->changed.wait_for(lock, core_->options.stop_deadline, [this] {
-        return core_->finished;
-    });
-    std::thread thread = std::move(core_->thread);
-    lock.unlock();
-    if (finished) {
-        thread.join();
-    } else {
-        log::warn("the NVIDIA driver does not answer; its thread is left behind at shutdown");
-        thread.detach();
-    }
+    core_->thread.stop(core_->options.stop_deadline);
 }
 
 void UsageWatch::want(UsageWanted wanted) {

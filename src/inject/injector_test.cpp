@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "testing/temp_folder.h"
+
 namespace egpu::inject {
 namespace {
 
@@ -141,8 +143,8 @@ TEST(NvidiaGolden, switches_for_more_hardware) {
 }
 
 TEST(Nvidia, control_nodes_are_looked_for_below_the_root_seen_here) {
-    std::string pattern = ::testing::TempDir() + "inject_test.XXXXXX";
-    const std::filesystem::path root = mkdtemp(pattern.data());
+    const testing::TempFolder folder;
+    const std::filesystem::path& root = folder.path();
     std::filesystem::create_directories(root / "dev");
     { std::ofstream(root / "dev/nvidia-uvm") << ""; }
     InjectOptions options;
@@ -154,7 +156,6 @@ TEST(Nvidia, control_nodes_are_looked_for_below_the_root_seen_here) {
     const auto made = (*injector)->edits(std::vector{kCard}, "t");
     ASSERT_TRUE(made.ok());
     EXPECT_EQ(made->devices, nodes({"/dev/nvidia-uvm", "/dev/nvidia0"}));
-    std::filesystem::remove_all(root);
 }
 
 TEST(Injector, unknown_names_are_refused_and_what_there_is_listed) {

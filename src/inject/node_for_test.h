@@ -6,27 +6,18 @@
 #include <string>
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "base/file_view.h"
 #include "base/files.h"
 #include "inject/injector.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::inject {
 
 class NodeOnDisk : public ::testing::Test {
   protected:
-    NodeOnDisk() {
-        std::string pattern = ::testing::TempDir() + "inject_node.XXXXXX";
-        root_ = mkdtemp(pattern.data());
-    }
-    ~NodeOnDisk() override {
-        std::error_code ignored;
-        std::filesystem::remove_all(root_, ignored);
-    }
-
     void file(const std::string& path, const std::string& content) {
         std::filesystem::create_directories((root_ / path.substr(1)).parent_path());
         ASSERT_TRUE(write_file_atomically(root_ / path.substr(1), content, 0755).ok());
@@ -61,7 +52,7 @@ class NodeOnDisk : public ::testing::Test {
     InjectOptions options(const std::string& strategy) const {
         InjectOptions options;
         options.strategy = strategy;
-        options.host_root = root_;
+        options.host_root = root_.path();
         options.driver_files_dir = root_ / "state/driver";
         options.cdi_spec_dir = root_ / "var/run/cdi";
         return options;
@@ -71,7 +62,7 @@ class NodeOnDisk : public ::testing::Test {
         return text ? *text : "(" + text.error().message + ")";
     }
 
-    std::filesystem::path root_;
+    testing::TempFolder root_;
 };
 
 }  // namespace egpu::inject

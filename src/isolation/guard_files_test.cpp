@@ -2,9 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include "base/files.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::isolation {
 namespace {
@@ -15,12 +15,7 @@ using ::testing::IsEmpty;
 
 class GuardFilesTest : public ::testing::Test {
   protected:
-    GuardFilesTest() {
-        std::string name = "/tmp/egpu-guard-XXXXXX";
-        folder_ = ::mkdtemp(name.data());
-    }
-    ~GuardFilesTest() override { std::filesystem::remove_all(folder_); }
-    std::filesystem::path folder_;
+    testing::TempFolder folder_;
 };
 
 TEST_F(GuardFilesTest, SharedPartsFollowTheLibrary) {
@@ -41,7 +36,7 @@ TEST_F(GuardFilesTest, SharedPartsFollowTheLibrary) {
 }
 
 TEST_F(GuardFilesTest, AnAllocationHasItsFolder) {
-    const GuardFiles files(folder_, folder_ / "guard.so");
+    const GuardFiles files(folder_.path(), folder_ / "guard.so");
     EXPECT_THAT(files.tokens(), IsEmpty());
     ASSERT_TRUE(files.prepare("0a1b").ok());
     ASSERT_TRUE(files.prepare("0a1b").ok());
@@ -61,7 +56,7 @@ TEST_F(GuardFilesTest, AnAllocationHasItsFolder) {
         EXPECT_FALSE(files.prepare(wrong).ok()) << wrong;
         files.remove(wrong);
     }
-    EXPECT_TRUE(std::filesystem::exists(folder_));
+    EXPECT_TRUE(std::filesystem::exists(folder_.path()));
 }
 
 }  // namespace

@@ -6,12 +6,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/files.h"
 #include "base/random.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::isolation {
 namespace {
@@ -20,18 +20,12 @@ using ::testing::HasSubstr;
 
 class LedgerCopyTest : public ::testing::Test {
   protected:
-    LedgerCopyTest() {
-        std::string name = "/tmp/egpu-ledger-XXXXXX";
-        folder_ = ::mkdtemp(name.data());
-        path_ = folder_ / "ledger";
-    }
-    ~LedgerCopyTest() override { std::filesystem::remove_all(folder_); }
     void write(const guard::Ledger& ledger) {
         std::ofstream out(path_, std::ios::binary | std::ios::trunc);
         out.write(reinterpret_cast<const char*>(&ledger), sizeof ledger);
     }
-    std::filesystem::path folder_;
-    std::filesystem::path path_;
+    testing::TempFolder folder_;
+    std::filesystem::path path_ = folder_ / "ledger";
 };
 
 TEST_F(LedgerCopyTest, ANewOneIsEmptyAndWritableForAll) {

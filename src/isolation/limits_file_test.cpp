@@ -5,23 +5,17 @@
 #include <thread>
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "base/files.h"
 #include "guard/pages.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::isolation {
 namespace {
 
 class LimitsFileTest : public ::testing::Test {
   protected:
-    LimitsFileTest() {
-        std::string name = "/tmp/egpu-limits-XXXXXX";
-        folder_ = ::mkdtemp(name.data());
-        path_ = folder_ / "limits";
-    }
-    ~LimitsFileTest() override { std::filesystem::remove_all(folder_); }
     static guard::LimitsBody body(std::uint64_t memory) {
         guard::LimitsBody made{};
         made.device_count = 1;
@@ -29,8 +23,8 @@ class LimitsFileTest : public ::testing::Test {
         made.devices[0].mem_soft = memory;
         return made;
     }
-    std::filesystem::path folder_;
-    std::filesystem::path path_;
+    testing::TempFolder folder_;
+    std::filesystem::path path_ = folder_ / "limits";
 };
 
 TEST_F(LimitsFileTest, KeepsItsInodeAndWhatWasWritten) {

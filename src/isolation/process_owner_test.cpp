@@ -3,8 +3,9 @@
 #include <fstream>
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <unistd.h>
+
+#include "testing/temp_folder.h"
 
 namespace egpu::isolation {
 namespace {
@@ -18,7 +19,7 @@ const std::string kPod = "0a1b2c3d-1111-2222-3333-444455556666";
 // files that are mounted there.
 class ProcessOwnerTest : public ::testing::Test {
   protected:
-    ProcessOwnerTest() : folder_(fresh()), owners_(folder_ / "proc", Duration::zero()) {
+    ProcessOwnerTest() : owners_(folder_ / "proc", Duration::zero()) {
         fs::create_directories(folder_ / "proc");
         for (const char* token : {"aa", "bb"}) {
             fs::create_directories(folder_ / token);
@@ -27,11 +28,6 @@ class ProcessOwnerTest : public ::testing::Test {
             fs::create_hard_link(folder_ / token / "limits", root(token) / "run/edge-gpu/limits");
         }
         fs::create_directories(root("empty"));
-    }
-    ~ProcessOwnerTest() override { fs::remove_all(folder_); }
-    static fs::path fresh() {
-        std::string name = ::testing::TempDir() + "egpu-proc-XXXXXX";
-        return ::mkdtemp(name.data());
     }
     fs::path root(const std::string& name) { return folder_ / "root" / name; }
     fs::path of(unsigned pid) { return folder_ / "proc" / std::to_string(pid); }
@@ -62,7 +58,7 @@ class ProcessOwnerTest : public ::testing::Test {
         return owner ? owner->token + (owner->certain ? "" : "?") : "";
     }
 
-    fs::path folder_;
+    testing::TempFolder folder_;
     ProcessOwners owners_;
 };
 

@@ -105,16 +105,19 @@ class KubeSchedulerTest : public ::testing::Test {
             }
             return json::value(std::move(out));
         });
-        extender_.on("bind", [this](const json::value& arguments) {
-            const Status bound = api_->bind(
-                {"pods",
-                 std::string(json::get_string(arguments, {"PodNamespace"})),
-                 std::string(json::get_string(arguments, {"PodName"}))},
-                json::get_string(arguments, {"Node"}),
-                {{"bound-by", "extender"}}
-            );
-            return json::value(json::object{{"Error", bound ? "" : bound.error().message}});
-        });
+        extender_.on("bind", [this](const json::value& arguments) { return bind(arguments); });
+    }
+
+    // What an extender does.
+    json::value bind(const json::value& arguments) {
+        const Status bound = api_->bind(
+            {"pods",
+             std::string(json::get_string(arguments, {"PodNamespace"})),
+             std::string(json::get_string(arguments, {"PodName"}))},
+            json::get_string(arguments, {"Node"}),
+            {{"bound-by", "extender"}}
+        );
+        return json::object{{"Error", bound ? "" : bound.error().message}};
     }
 
     void start() {
@@ -383,13 +386,6 @@ TEST_F(KubeSchedulerTest, ExtenderErrorsAreRetriedWithBackOff) {
 TEST_F(KubeSchedulerTest, ABindErrorGivesTheRoomBack) {
     add_node("n1", 100);
     std::atomic<int> left{2};
-    auto bind = [this](const json::value& arguments) {
-        const Status bound = api_->bind(
-            {"pods", "default", std::string(json::get_string(arguments, {"PodName"}))},
-            json::get_string(arguments, {"Node"})
-        );
-        return json::value(json::object{{"Error", bound ? "" : bound.error().message}});
-    };
     extender_.on("bind", [&](const json::value& arguments) {
         if (left-- > 0) return json::value(json::object{{"Error", "card taken meanwhile"}});
         return bind(arguments);
@@ -405,11 +401,7 @@ TEST_F(KubeSchedulerTest, BindRunsBesideTheNextPodsFilter) {
     std::atomic<bool> hold{true};
     extender_.on("bind", [&](const json::value& arguments) {
         while (hold) std::this_thread::sleep_for(Millis(1));
-        const Status bound = api_->bind(
-            {"pods", "default", std::string(json::get_string(arguments, {"PodName"}))},
-            json::get_string(arguments, {"Node"})
-        );
-        return json::value(json::object{{"Error", bound ? "" : bound.error().message}});
+        return bind(arguments);
     });
     start();
     add_pod("a", 60);

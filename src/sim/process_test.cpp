@@ -5,19 +5,13 @@
 #include <unistd.h>
 
 #include "base/files.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::sim {
 namespace {
 
 class ProcessTest : public ::testing::Test {
   protected:
-    void SetUp() override {
-        std::string pattern = "/tmp/egpu-process-XXXXXX";
-        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-        folder_ = pattern;
-    }
-    void TearDown() override { std::filesystem::remove_all(folder_); }
-
     ProcessOptions shell(const std::string& script) {
         ProcessOptions options;
         options.executable = "/bin/sh";
@@ -30,7 +24,7 @@ class ProcessTest : public ::testing::Test {
         return text ? *text : "";
     }
 
-    std::filesystem::path folder_;
+    testing::TempFolder folder_;
 };
 
 TEST_F(ProcessTest, ArgumentsEnvironmentLogAndStatus) {

@@ -35,16 +35,12 @@ struct Waiting {
 
 class Run {
   public:
-    Run(const Cluster& cluster,
-        const Workload& workload,
-        const core::Scorer& scorer,
-        const core::FleetOptions& fleet,
-        double longest)
-        : workload_(workload),
-          longest_(longest),
-          demand_(demand_of(workload)),
-          room_(cluster, scorer, fleet) {
-        if (scorer.potential == core::Potential::kFragmentation) {
+    Run(const RunInput& input, const core::FleetOptions& fleet)
+        : workload_(input.workload),
+          longest_(input.options.longest),
+          demand_(demand_of(input.workload)),
+          room_(input.cluster, input.scorer, fleet) {
+        if (input.scorer.potential == core::Potential::kFragmentation) {
             room_.fleet().know_demand(demand_);
         }
     }
@@ -183,14 +179,9 @@ class Run {
 
 }  // namespace
 
-Result<RunResult> replay_with_departures(
-    const Cluster& cluster,
-    const Workload& workload,
-    const core::Scorer& scorer,
-    std::uint64_t seed,
-    const RunOptions& options,
-    std::atomic<int>& progress
-) {
+Result<RunResult> replay_with_departures(const RunInput& input) {
+    const Workload& workload = input.workload;
+    const RunOptions& options = input.options;
     double work = 0;  // card-seconds of one copy
     for (const TracePod& pod : workload.pods) {
         if (!pod.lifetime) {
@@ -207,16 +198,18 @@ Result<RunResult> replay_with_departures(
             "--departures: no pod of " + workload.name + " holds a card for a time"};
     }
     const double rate =
-        options.inflate * cluster.cards() * static_cast<double>(workload.pods.size()) / work;
-    EG_TRY(const auto order, timed_arrivals(workload, options.order, options.copies, rate, seed));
+        options.inflate * input.cluster.cards() * static_cast<double>(workload.pods.size()) / work;
+    EG_TRY(
+        const auto order, timed_arrivals(workload, options.order, options.copies, rate, input.seed)
+    );
     RunResult out;
     out.workload = workload.name;
-    out.policy = scorer.name;
-    out.seed = seed;
+    out.policy = input.scorer.name;
+    out.seed = input.seed;
     out.allocated_at_100 = -1;
     core::FleetOptions fleet = options.fleet;
-    fleet.seed = seed;
-    Run(cluster, workload, scorer, fleet, options.longest).run(order, out, progress);
+    fleet.seed = input.seed;
+    Run(input, fleet).run(order, out, input.progress);
     return out;
 }
 

@@ -10,22 +10,12 @@
 //    the last arrival.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
-
 #include "base/result.h"
 #include "simulate/replay.h"
 
 namespace egpu::simulate {
 
 // kInvalid when pods have no creation or deletion time, or none with a card lives.
-Result<RunResult> replay_with_departures(
-    const Cluster& cluster,
-    const Workload& workload,
-    const core::Scorer& scorer,
-    std::uint64_t seed,
-    const RunOptions& options,
-    std::atomic<int>& progress
-);
+Result<RunResult> replay_with_departures(const RunInput& input);
 
 }  // namespace egpu::simulate

@@ -2,6 +2,7 @@
 // repository. Bounds are loose: docs/placement.md has the means over ten seeds.
 #include <atomic>
 #include <filesystem>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
@@ -30,19 +31,27 @@ TEST(PublishedTrace, OneSeedIsNearThePublishedMeans) {
     ASSERT_TRUE(workload.ok()) << workload.error().message;
     EXPECT_EQ(workload->pods.size(), 8152u);
     EXPECT_EQ(workload->rounded, 0u);
+    const RunOptions options;
+    const auto run_policy = [&](std::string_view policy) {
+        std::atomic<int> progress{0};
+        return replay(
+            {.cluster = *cluster,
+             .workload = *workload,
+             .scorer = *core::find_scorer(policy),
+             .seed = 42,
+             .options = options,
+             .progress = progress}
+        );
+    };
     double fgd = 0;
     for (const Published& each :
          {Published{"best-fit", 93.08, 0.8}, {"random", 87.47, 1.2}, {"fgd", 95.39, 0.6}}) {
-        std::atomic<int> progress{0};
-        const auto run =
-            replay(*cluster, *workload, *core::find_scorer(each.policy), 42, {}, progress);
+        const auto run = run_policy(each.policy);
         ASSERT_TRUE(run.ok());
         EXPECT_NEAR(run->allocated_at_end, each.at_130, each.tolerance) << each.policy;
         fgd = run->allocated_at_end;
     }
-    std::atomic<int> progress{0};
-    const auto ours =
-        replay(*cluster, *workload, *core::find_scorer("fill-gradient"), 42, {}, progress);
+    const auto ours = run_policy("fill-gradient");
     ASSERT_TRUE(ours.ok());
     EXPECT_GT(ours->allocated_at_end, fgd + 0.4);
 }

@@ -30,27 +30,24 @@ std::vector<core::ShapeWeight> demand_of(const Workload& workload) {
     return out;
 }
 
-Result<RunResult> replay(
-    const Cluster& cluster,
-    const Workload& workload,
-    const core::Scorer& scorer,
-    std::uint64_t seed,
-    const RunOptions& options,
-    std::atomic<int>& progress
-) {
-    const int cards = cluster.cards();
-    EG_TRY(const auto order, arrivals(workload, options.order, options.inflate, cards, seed));
+Result<RunResult> replay(const RunInput& input) {
+    const Workload& workload = input.workload;
+    const RunOptions& options = input.options;
+    const int cards = input.cluster.cards();
+    EG_TRY(const auto order, arrivals(workload, options.order, options.inflate, cards, input.seed));
     const auto demand = demand_of(workload);
     RunResult out;
     out.workload = workload.name;
-    out.policy = scorer.name;
-    out.seed = seed;
+    out.policy = input.scorer.name;
+    out.seed = input.seed;
     out.allocated_at_100 = -1;
     double begin = thread_cpu_seconds();
     core::FleetOptions fleet = options.fleet;
-    fleet.seed = seed;
-    MachineRoom room(cluster, scorer, fleet);
-    if (scorer.potential == core::Potential::kFragmentation) room.fleet().know_demand(demand);
+    fleet.seed = input.seed;
+    MachineRoom room(input.cluster, input.scorer, fleet);
+    if (input.scorer.potential == core::Potential::kFragmentation) {
+        room.fleet().know_demand(demand);
+    }
     const double installed = cards * 100.0;
     double asked = 0;
     int next_point = 1;
@@ -60,7 +57,7 @@ Result<RunResult> replay(
         Sample point{100 * asked / installed, room.allocated_pct(), 0, std::nullopt};
         if (with_causes) point.free_by_cause = room.free_by_cause(demand);
         out.curve.push_back(point);
-        progress = static_cast<int>(1000 * asked / (installed * options.inflate));
+        input.progress = static_cast<int>(1000 * asked / (installed * options.inflate));
         begin = thread_cpu_seconds();
     };
     sample(true);

@@ -23,18 +23,21 @@ struct RunOptions {
     double longest = 3600;  // seconds
 };
 
+// What one run is made of. All but the seed belongs to the caller, who keeps it for the run.
+struct RunInput {
+    const Cluster& cluster;
+    const Workload& workload;
+    const core::Scorer& scorer;
+    std::uint64_t seed;
+    const RunOptions& options;
+    std::atomic<int>& progress;  // 0..1000; may be read meanwhile
+};
+
 // How often each shape is in the workload.
 std::vector<core::ShapeWeight> demand_of(const Workload& workload);
 
 // `fgd` knows the workload's demand beforehand, as the published program does; `fill-gradient`
-// learns it. `progress` (0..1000) may be read meanwhile.
-Result<RunResult> replay(
-    const Cluster& cluster,
-    const Workload& workload,
-    const core::Scorer& scorer,
-    std::uint64_t seed,
-    const RunOptions& options,
-    std::atomic<int>& progress
-);
+// learns it.
+Result<RunResult> replay(const RunInput& input);
 
 }  // namespace egpu::simulate

@@ -20,7 +20,14 @@ RunResult run(
 ) {
     std::atomic<int> progress{0};
     const auto replay_it = options.departures ? replay_with_departures : replay;
-    auto result = replay_it(cluster, workload, *core::find_scorer(policy), seed, options, progress);
+    auto result = replay_it(
+        {.cluster = cluster,
+         .workload = workload,
+         .scorer = *core::find_scorer(policy),
+         .seed = seed,
+         .options = options,
+         .progress = progress}
+    );
     EG_CHECK(result.ok());
     return std::move(*result);
 }
@@ -199,21 +206,20 @@ TEST(Departures, NeedTimes) {
     std::atomic<int> progress{0};
     RunOptions options;
     options.departures = true;
+    const RunInput input{
+        .cluster = cluster,
+        .workload = workload,
+        .scorer = *core::find_scorer("binpack"),
+        .seed = 1,
+        .options = options,
+        .progress = progress};
     EXPECT_EQ(
-        replay_with_departures(
-            cluster, workload, *core::find_scorer("binpack"), 1, options, progress
-        )
-            .error()
-            .message,
+        replay_with_departures(input).error().message,
         "--departures: pod pod-1004 of pods has no creation_time and deletion_time"
     );
     for (TracePod& pod : workload.pods) pod.lifetime = 0;
     EXPECT_EQ(
-        replay_with_departures(
-            cluster, workload, *core::find_scorer("binpack"), 1, options, progress
-        )
-            .error()
-            .message,
+        replay_with_departures(input).error().message,
         "--departures: no pod of pods holds a card for a time"
     );
 }

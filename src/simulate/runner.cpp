@@ -52,9 +52,14 @@ Result<std::vector<RunResult>> run_all(
             if (mine >= tasks.size()) break;
             Task& task = tasks[mine];
             const auto run = options.run.departures ? replay_with_departures : replay;
-            task.result.emplace(
-                run(cluster, *task.workload, *task.scorer, task.seed, options.run, task.progress)
-            );
+            task.result.emplace(run(
+                {.cluster = cluster,
+                 .workload = *task.workload,
+                 .scorer = *task.scorer,
+                 .seed = task.seed,
+                 .options = options.run,
+                 .progress = task.progress}
+            ));
             task.progress = 1000;
             if (!*task.result) failed = true;
         }

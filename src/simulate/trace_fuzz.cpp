@@ -23,8 +23,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::atomic<int> progress{0};
     RunOptions options;
     options.inflate = 2;
-    const auto run =
-        replay(*fixed, *workload, *egpu::core::find_scorer("best-fit"), 1, options, progress);
+    const auto run = replay(
+        {.cluster = *fixed,
+         .workload = *workload,
+         .scorer = *egpu::core::find_scorer("best-fit"),
+         .seed = 1,
+         .options = options,
+         .progress = progress}
+    );
     EG_CHECK(run.ok() && run->allocated_at_end >= 0 && run->allocated_at_end <= 100);
     return 0;
 }

@@ -48,17 +48,23 @@ class AtFirstBind:
         return forward()
 
 
-def test_killed_between_filter_and_bind(cluster, namespace):
-    def kill(_):
-        cluster.kill(SCHEDULER)
-    hook = AtFirstBind(kill)
+def check_load_with(cluster, namespace, act, restart=False):
+    """`act` happens at the first bind of a load, after which the scheduler is started again if it was killed; every pod runs."""
+    hook = AtFirstBind(act)
     load = Workload(cluster, namespace).run()
     with behind_front(cluster, at.EXTENDER, hook=hook):
         load.begin()
         assert hook.done.wait(30)
-        cluster.start(SCHEDULER)
+        if restart:
+            cluster.start(SCHEDULER)
         load.check_all_run()
     load.check_untouched()
+
+
+def test_killed_between_filter_and_bind(cluster, namespace):
+    def kill(_):
+        cluster.kill(SCHEDULER)
+    check_load_with(cluster, namespace, kill, restart=True)
 
 
 def test_killed_within_a_bind(cluster, namespace):
@@ -73,14 +79,7 @@ def test_killed_within_a_bind(cluster, namespace):
             cluster.kill(SCHEDULER)
         finally:
             api.signal(signal.SIGCONT)
-    hook = AtFirstBind(kill)
-    load = Workload(cluster, namespace).run()
-    with behind_front(cluster, at.EXTENDER, hook=hook):
-        load.begin()
-        assert hook.done.wait(30)
-        cluster.start(SCHEDULER)
-        load.check_all_run()
-    load.check_untouched()
+    check_load_with(cluster, namespace, kill, restart=True)
 
 
 def test_bind_answered_too_late(cluster, namespace):
@@ -90,13 +89,7 @@ def test_bind_answered_too_late(cluster, namespace):
         api.signal(signal.SIGSTOP)
         threading.Timer(BIND_TIMEOUT_S + 1.0, api.signal, [signal.SIGCONT]).start()
         return forward()
-    hook = AtFirstBind(stall)
-    load = Workload(cluster, namespace).run()
-    with behind_front(cluster, at.EXTENDER, hook=hook):
-        load.begin()
-        assert hook.done.wait(30)
-        load.check_all_run()
-    load.check_untouched()
+    check_load_with(cluster, namespace, stall)
 
 
 def test_ends_and_comes_back(cluster, namespace):

@@ -17,6 +17,14 @@ Result<std::regex> compile(const std::string& pattern) {
     }
 }
 
+FaultRule rule_of(int count, std::string_view method, std::string_view path) {
+    FaultRule rule;
+    rule.method = method;
+    rule.path = path;
+    rule.count = count;
+    return rule;
+}
+
 }  // namespace
 
 std::optional<FaultRule> Faults::State::take(std::string_view method, const std::string& path) {
@@ -60,30 +68,21 @@ void Faults::fail_next(
     int status,
     std::optional<int> retry_after_s
 ) {
-    FaultRule rule;
-    rule.method = method;
-    rule.path = path;
-    rule.count = count;
+    FaultRule rule = rule_of(count, method, path);
     rule.status = status;
     rule.retry_after_s = retry_after_s;
     EG_CHECK(add(std::move(rule)).ok());
 }
 
 void Faults::drop_after_commit(int count, std::string_view method, std::string_view path) {
-    FaultRule rule;
+    FaultRule rule = rule_of(count, method, path);
     rule.action = FaultAction::kDropAfterCommit;
-    rule.method = method;
-    rule.path = path;
-    rule.count = count;
     EG_CHECK(add(std::move(rule)).ok());
 }
 
 void Faults::drop_before(int count, std::string_view method, std::string_view path) {
-    FaultRule rule;
+    FaultRule rule = rule_of(count, method, path);
     rule.action = FaultAction::kDropBefore;
-    rule.method = method;
-    rule.path = path;
-    rule.count = count;
     EG_CHECK(add(std::move(rule)).ok());
 }
 

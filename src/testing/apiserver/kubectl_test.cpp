@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "testing/apiserver/api_server.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::testing {
 namespace {
@@ -61,10 +62,6 @@ class KubectlTest : public ::testing::Test {
         if (shell(kubectl_ + " version --client").exit_code != 0)
             GTEST_SKIP(
             ) << "no kubectl: install Debian's kubernetes-client or set EDGE_GPU_KUBECTL";
-        std::string name =
-            (std::filesystem::temp_directory_path() / "egpu-kubectl-XXXXXX").string();
-        ASSERT_NE(::mkdtemp(name.data()), nullptr);
-        folder_ = name;
         auto tls = make_tls_files(folder_ / "tls");
         ASSERT_TRUE(tls.ok()) << tls.error().message;
         ApiServerOptions options;
@@ -86,11 +83,6 @@ class KubectlTest : public ::testing::Test {
         );
         ASSERT_TRUE(node.ok()) << node.error().message;
     }
-    void TearDown() override {
-        server_.reset();
-        if (!folder_.empty()) std::filesystem::remove_all(folder_);
-    }
-
     Ran kubectl(const std::string& arguments) {
         return shell(
             kubectl_ + " --kubeconfig " + (folder_ / "kubeconfig").string() + " --cache-dir " +
@@ -112,7 +104,7 @@ class KubectlTest : public ::testing::Test {
     }
 
     std::string kubectl_;
-    std::filesystem::path folder_;
+    TempFolder folder_;
     std::unique_ptr<ApiServer> server_;
 };
 

@@ -86,8 +86,7 @@ CUcontext handle_of(Context* context) {
 
 CUresult make(CUcontext* out, unsigned flags, CUdevice ordinal) {
     REQUIRE(out != nullptr && (flags & ~0x7FU) == 0);
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     Context* context = nullptr;
     if (const CUresult result = create_context(*device, flags, false, context);
         result != CUDA_SUCCESS) {
@@ -109,8 +108,7 @@ CUresult destroy(CUcontext handle) {
 
 CUresult retain(CUcontext* out, CUdevice ordinal) {
     REQUIRE(out != nullptr);
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     static auto* mutex = new std::mutex;
     const std::lock_guard lock(*mutex);
     if (device->primary == nullptr) {
@@ -124,8 +122,7 @@ CUresult retain(CUcontext* out, CUdevice ordinal) {
 }
 
 CUresult reset(CUdevice ordinal, bool force) {
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     if (!force && device->primary_references == 0) return CUDA_ERROR_INVALID_CONTEXT;
     if (!force && --device->primary_references > 0) return CUDA_SUCCESS;
     device->primary_references = 0;
@@ -134,8 +131,7 @@ CUresult reset(CUdevice ordinal, bool force) {
 }
 
 CUresult set_primary_flags(CUdevice ordinal, unsigned flags) {
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     device->primary_flags = flags;
     if (device->primary != nullptr) device->primary->flags = flags;
     return CUDA_SUCCESS;
@@ -252,8 +248,7 @@ CU(cuDevicePrimaryCtxSetFlags_v2)(CUdevice device, unsigned flags) {
 CU(cuDevicePrimaryCtxGetState)(CUdevice ordinal, unsigned* flags, int* active) {
     ENTER();
     REQUIRE(flags != nullptr && active != nullptr);
-    const Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     *flags = device->primary_flags;
     *active = device->primary != nullptr ? 1 : 0;
     return CUDA_SUCCESS;

@@ -95,10 +95,6 @@ int attribute_of(const Device& device, int attribute) {
 
 }  // namespace
 
-#define DEVICE(name, ordinal)          \
-    Device* name = device_of(ordinal); \
-    if (name == nullptr) return CUDA_ERROR_INVALID_DEVICE
-
 CU(cuDeviceGetCount)(int* count) {
     ENTER();
     REQUIRE(count != nullptr);

@@ -263,3 +263,6 @@ void give_addresses_back_locked(Device& device, std::uint64_t address, std::uint
     CUresult name##_error = CUDA_SUCCESS;          \
     Context* name = current_context(name##_error); \
     if (name == nullptr) return name##_error
+#define DEVICE(name, ordinal)          \
+    Device* name = device_of(ordinal); \
+    if (name == nullptr) return CUDA_ERROR_INVALID_DEVICE

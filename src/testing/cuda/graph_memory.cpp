@@ -107,8 +107,7 @@ using namespace egpu::testing::cuda;
 
 CU(cuDeviceGraphMemTrim)(CUdevice ordinal) {
     ENTER();
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     const std::lock_guard order(engine().mutex);
     engine().pump();
     const std::lock_guard lock(driver().mutex);
@@ -120,8 +119,7 @@ CU(cuDeviceGraphMemTrim)(CUdevice ordinal) {
 CU(cuDeviceGetGraphMemAttribute)(CUdevice ordinal, CUgraphMem_attribute attribute, void* out) {
     ENTER();
     REQUIRE(out != nullptr && attribute >= 0 && attribute <= 3);
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     const std::lock_guard order(engine().mutex);
     engine().pump();
     const std::lock_guard lock(driver().mutex);
@@ -134,8 +132,7 @@ CU(cuDeviceGetGraphMemAttribute)(CUdevice ordinal, CUgraphMem_attribute attribut
 CU(cuDeviceSetGraphMemAttribute)(CUdevice ordinal, CUgraphMem_attribute attribute, void* value) {
     ENTER();
     REQUIRE(value != nullptr);
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     std::uint64_t wide = 0;
     std::memcpy(&wide, value, sizeof wide);
     REQUIRE(wide == 0);

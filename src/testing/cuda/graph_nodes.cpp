@@ -94,8 +94,7 @@ Task* exec_task(CUgraphExec handle, CUgraphNode node_handle) {
 
 CUresult alloc(CUDA_MEM_ALLOC_NODE_PARAMS& params, Task& task) {
     REQUIRE(params.poolProps.location.type == CU_MEM_LOCATION_TYPE_DEVICE);
-    Device* device = device_of(params.poolProps.location.id);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, params.poolProps.location.id);
     const std::lock_guard lock(driver().mutex);
     task.type = CU_GRAPH_NODE_TYPE_MEM_ALLOC;
     if (const CUresult result = make_piece(*device, params.bytesize, task.piece);

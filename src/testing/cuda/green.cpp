@@ -47,8 +47,7 @@ CU(cuDevicePrimaryCtxRelease_v2)(CUdevice ordinal);
 CU(cuDeviceGetDevResource)(CUdevice ordinal, DevResource* out, int type) {
     ENTER();
     REQUIRE(out != nullptr && type == kSm);
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     *out = DevResource{};
     out->type = type;
     out->sm_count = card_config(*device).sm_count;

@@ -185,8 +185,7 @@ CU(cuMemPoolCreate)(CUmemoryPool* out, const CUmemPoolProps* props) {
     REQUIRE(out != nullptr && props != nullptr);
     REQUIRE(props->allocType == CU_MEM_ALLOCATION_TYPE_PINNED);
     if (props->location.type != CU_MEM_LOCATION_TYPE_DEVICE) return CUDA_ERROR_NOT_SUPPORTED;
-    Device* device = device_of(props->location.id);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, props->location.id);
     const std::lock_guard lock(driver().mutex);
     *out = handle_of(make_pool(*device, *props, false));
     return CUDA_SUCCESS;
@@ -245,8 +244,7 @@ CU(cuMemPoolGetAccess)(int* flags, CUmemoryPool handle, CUmemLocation* location)
 CU(cuDeviceGetDefaultMemPool)(CUmemoryPool* out, CUdevice ordinal) {
     ENTER();
     REQUIRE(out != nullptr);
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     const std::lock_guard lock(driver().mutex);
     *out = handle_of(default_pool(*device));
     return CUDA_SUCCESS;
@@ -254,16 +252,14 @@ CU(cuDeviceGetDefaultMemPool)(CUmemoryPool* out, CUdevice ordinal) {
 CU(cuDeviceGetMemPool)(CUmemoryPool* out, CUdevice ordinal) {
     ENTER();
     REQUIRE(out != nullptr);
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     const std::lock_guard lock(driver().mutex);
     *out = handle_of(current_pool(*device));
     return CUDA_SUCCESS;
 }
 CU(cuDeviceSetMemPool)(CUdevice ordinal, CUmemoryPool handle) {
     ENTER();
-    Device* device = device_of(ordinal);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, ordinal);
     POOL(pool, handle);
     REQUIRE(pool->device == device);
     device->current_pool = pool;
@@ -273,8 +269,7 @@ CU(cuMemGetDefaultMemPool)(CUmemoryPool* out, CUmemLocation* location, CUmemAllo
     ENTER();
     REQUIRE(out != nullptr && location != nullptr && type == CU_MEM_ALLOCATION_TYPE_PINNED);
     REQUIRE(location->type == CU_MEM_LOCATION_TYPE_DEVICE);
-    Device* device = device_of(location->id);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, location->id);
     const std::lock_guard lock(driver().mutex);
     *out = handle_of(default_pool(*device));
     return CUDA_SUCCESS;
@@ -283,8 +278,7 @@ CU(cuMemGetMemPool)(CUmemoryPool* out, CUmemLocation* location, CUmemAllocationT
     ENTER();
     REQUIRE(out != nullptr && location != nullptr && type == CU_MEM_ALLOCATION_TYPE_PINNED);
     REQUIRE(location->type == CU_MEM_LOCATION_TYPE_DEVICE);
-    Device* device = device_of(location->id);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, location->id);
     const std::lock_guard lock(driver().mutex);
     *out = handle_of(current_pool(*device));
     return CUDA_SUCCESS;
@@ -293,8 +287,7 @@ CU(cuMemSetMemPool)(CUmemLocation* location, CUmemAllocationType type, CUmemoryP
     ENTER();
     REQUIRE(location != nullptr && type == CU_MEM_ALLOCATION_TYPE_PINNED);
     REQUIRE(location->type == CU_MEM_LOCATION_TYPE_DEVICE);
-    Device* device = device_of(location->id);
-    if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    DEVICE(device, location->id);
     POOL(pool, handle);
     REQUIRE(pool->device == device);
     device->current_pool = pool;

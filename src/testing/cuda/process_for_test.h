@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <sstream>
 #include <string>
 
@@ -18,6 +19,7 @@
 
 #include "guard/cuda_abi.h"
 #include "testing/nvml/sim_state.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::testing {
 
@@ -161,16 +163,10 @@ class SimDriver : public ::testing::Test {
     static constexpr std::size_t kContext = 300 * kMib;
 
     SimDriver() {
-        std::string pattern = ::testing::TempDir() + "sim_driver.XXXXXX";
-        folder_ = mkdtemp(pattern.data());
         write();
         ::setenv(kSimNvmlEnv, (folder_ / "state").c_str(), 1);
         ::unsetenv("CUDA_VISIBLE_DEVICES");
         ::unsetenv("EDGE_GPU_SIM_CUDA");
-    }
-    ~SimDriver() override {
-        std::error_code ignored;
-        std::filesystem::remove_all(folder_, ignored);
     }
     void write() { ASSERT_TRUE(node_.write(folder_ / "state").ok()); }
     void set(const char* line) {
@@ -179,7 +175,7 @@ class SimDriver : public ::testing::Test {
     }
 
     SimGpus node_ = SimGpus::make("t4", "node-1").value();
-    std::filesystem::path folder_;
+    TempFolder folder_;
 };
 
 inline Library cuda_library() {
@@ -233,6 +229,28 @@ inline int launch(
         static_cast<void**>(nullptr),
         static_cast<void**>(nullptr)
     );
+}
+
+// A process with a context and `mib` of memory on card 0, until it is killed; `spin`: its kernels
+// run one after the other.
+inline std::unique_ptr<Child> cuda_process(std::size_t mib, bool spin = false) {
+    const Baton ready;
+    auto child = std::make_unique<Child>([&](Report&) {
+        const Library cu = cuda_with_context();
+        void* memory = nullptr;
+        if (mib != 0 && cu("cuMemAlloc_v2", &memory, mib * kMib) != 0) std::abort();
+        void* function = spin ? kernel(cu, "spin_1ms") : nullptr;
+        ready.pass();
+        while (true) {
+            if (spin && launch(cu, function) == 0) {
+                cu("cuCtxSynchronize");
+            } else {
+                ::pause();
+            }
+        }
+    });
+    ready.take();
+    return child;
 }
 
 // Times have a lower end only, or a generous upper one: the machine may be busy with other things.

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "testing/nvml/sim_state.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::testing {
 namespace {
@@ -81,13 +82,10 @@ std::vector<std::string> seen(
 class SimCuda : public ::testing::Test {
   protected:
     SimCuda() {
-        std::string pattern = ::testing::TempDir() + "sim_cuda.XXXXXX";
-        folder_ = mkdtemp(pattern.data());
         std::filesystem::copy_file(EDGE_GPU_SIM_CUDA_LIBRARY, folder_ / "libcuda.so.1");
         std::filesystem::copy_file(EDGE_GPU_SIM_LIBRARY, folder_ / "libnvidia-ml.so.1");
         for (const auto& uuid : gpus_.gpu_uuids()) starts_.push_back(uuid.substr(4, 8));
     }
-    ~SimCuda() override { std::filesystem::remove_all(folder_); }
 
     std::string line(int card) {
         return "Tesla T4 15360 " + starts_[static_cast<std::size_t>(card)];
@@ -95,34 +93,36 @@ class SimCuda : public ::testing::Test {
 
     SimGpus gpus_ = SimGpus::make("t4", "node-1").value();
     std::vector<std::string> starts_;
-    std::filesystem::path folder_;
+    TempFolder folder_;
 };
 
 TEST_F(SimCuda, on_a_host_it_sees_the_node_of_the_state_file) {
     const auto state = folder_ / "state";
     ASSERT_TRUE(gpus_.write(state).ok());
-    EXPECT_THAT(seen(folder_, state.c_str()), ElementsAre(line(0), line(1), "nvml 2"));
-    EXPECT_THAT(seen(folder_, state.c_str(), "1"), ElementsAre(line(1), "nvml 2"));
-    EXPECT_THAT(seen(folder_, state.c_str(), "1,0"), ElementsAre(line(1), line(0), "nvml 2"));
+    EXPECT_THAT(seen(folder_.path(), state.c_str()), ElementsAre(line(0), line(1), "nvml 2"));
+    EXPECT_THAT(seen(folder_.path(), state.c_str(), "1"), ElementsAre(line(1), "nvml 2"));
+    EXPECT_THAT(
+        seen(folder_.path(), state.c_str(), "1,0"), ElementsAre(line(1), line(0), "nvml 2")
+    );
     const std::string uuid = gpus_.gpu_uuids()[1];
-    EXPECT_THAT(seen(folder_, state.c_str(), uuid.c_str()), ElementsAre(line(1), "nvml 2"));
-    EXPECT_THAT(seen(folder_, state.c_str(), "7,0"), ElementsAre("cuInit 100", "nvml 2"));
-    EXPECT_THAT(seen(folder_, "/nowhere"), ElementsAre("cuInit 100"));
-    EXPECT_THAT(seen(folder_, nullptr), ElementsAre("cuInit 100"));
+    EXPECT_THAT(seen(folder_.path(), state.c_str(), uuid.c_str()), ElementsAre(line(1), "nvml 2"));
+    EXPECT_THAT(seen(folder_.path(), state.c_str(), "7,0"), ElementsAre("cuInit 100", "nvml 2"));
+    EXPECT_THAT(seen(folder_.path(), "/nowhere"), ElementsAre("cuInit 100"));
+    EXPECT_THAT(seen(folder_.path(), nullptr), ElementsAre("cuInit 100"));
 }
 
 TEST_F(SimCuda, in_a_container_it_sees_the_cards_with_a_node) {
     gpus_.set_visible_in((folder_ / "dev").string());
     gpus_.set_cards((folder_ / "cards").string());
     ASSERT_TRUE(gpus_.write(folder_ / "libnvidia-simulated-state.so.535.161.08").ok());
-    EXPECT_THAT(seen(folder_, nullptr), ElementsAre("cuInit 100", "nvml 0"));
+    EXPECT_THAT(seen(folder_.path(), nullptr), ElementsAre("cuInit 100", "nvml 0"));
     std::filesystem::create_directories(folder_ / "dev");
     std::ofstream(folder_ / "dev/nvidia1") << "";
-    EXPECT_THAT(seen(folder_, nullptr), ElementsAre(line(1), "nvml 1"));
+    EXPECT_THAT(seen(folder_.path(), nullptr), ElementsAre(line(1), "nvml 1"));
     // Its index is the first it sees.
-    EXPECT_THAT(seen(folder_, nullptr, "0"), ElementsAre(line(1), "nvml 1"));
+    EXPECT_THAT(seen(folder_.path(), nullptr, "0"), ElementsAre(line(1), "nvml 1"));
     std::ofstream(folder_ / "dev/nvidia0") << "";
-    EXPECT_THAT(seen(folder_, nullptr), ElementsAre(line(0), line(1), "nvml 2"));
+    EXPECT_THAT(seen(folder_.path(), nullptr), ElementsAre(line(0), line(1), "nvml 2"));
 }
 
 TEST_F(SimCuda, functions_by_name_and_version) {

@@ -10,32 +10,13 @@
 #include <string>
 #include <vector>
 
-#include <stdlib.h>
 #include <time.h>
 
 #include "kubelet/device_plugin.h"
 #include "testing/kubelet/kubelet.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::testing {
-
-// Removed with everything in it at the end. Short, for socket paths.
-class TempFolder {
-  public:
-    TempFolder() {
-        char pattern[] = "/tmp/egpu-XXXXXX";
-        path_ = ::mkdtemp(pattern);
-    }
-    ~TempFolder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    TempFolder(const TempFolder&) = delete;
-    TempFolder& operator=(const TempFolder&) = delete;
-    const std::filesystem::path& path() const { return path_; }
-
-  private:
-    std::filesystem::path path_;
-};
 
 // What the handlers saw. Answers one environment variable, mount and device node per allocation.
 class Recorder {

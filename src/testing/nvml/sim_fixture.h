@@ -9,21 +9,13 @@
 #include <stdlib.h>
 
 #include "testing/nvml/sim_state.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::testing {
 
 class SimTest : public ::testing::Test {
   protected:
-    SimTest() {
-        std::string pattern = ::testing::TempDir() + "gpu_test.XXXXXX";
-        folder_ = mkdtemp(pattern.data());
-        state_ = folder_ / "nvml";
-        ::setenv(kSimNvmlEnv, state_.c_str(), 1);
-    }
-    ~SimTest() override {
-        std::error_code ignored;
-        std::filesystem::remove_all(folder_, ignored);
-    }
+    SimTest() { ::setenv(kSimNvmlEnv, state_.c_str(), 1); }
 
     // Makes the node and writes its state file.
     SimGpus& sim(std::string_view profile) {
@@ -38,8 +30,8 @@ class SimTest : public ::testing::Test {
     static constexpr const char* kLibrary = EDGE_GPU_SIM_LIBRARY;
     static constexpr const char* kLibrary450 = EDGE_GPU_SIM_450_LIBRARY;
 
-    std::filesystem::path folder_;
-    std::filesystem::path state_;
+    TempFolder folder_;
+    std::filesystem::path state_ = folder_ / "nvml";
     std::optional<SimGpus> sim_;
 };
 

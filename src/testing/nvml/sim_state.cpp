@@ -99,46 +99,39 @@ Result<SimGpu*> SimGpus::find(std::string_view gpu) {
     return Error{ErrorCode::kNotFound, "no simulated GPU " + std::string(gpu)};
 }
 
-Status SimGpus::set_lost(std::string_view gpu, bool lost) {
+template <class Value>
+Status SimGpus::set(std::string_view gpu, Value SimGpu::*what, Value value) {
     EG_TRY(SimGpu * found, find(gpu));
-    found->lost = lost;
+    found->*what = value;
     return {};
+}
+
+Status SimGpus::set_lost(std::string_view gpu, bool lost) {
+    return set(gpu, &SimGpu::lost, lost);
 }
 
 Status SimGpus::set_fallen_off_bus(std::string_view gpu, bool fallen) {
-    EG_TRY(SimGpu * found, find(gpu));
-    found->fallen = fallen;
-    return {};
+    return set(gpu, &SimGpu::fallen, fallen);
 }
 
 Status SimGpus::set_nvlink_down(std::string_view gpu, bool down) {
-    EG_TRY(SimGpu * found, find(gpu));
-    found->nvlink_down = down;
-    return {};
+    return set(gpu, &SimGpu::nvlink_down, down);
 }
 
 Status SimGpus::set_removed(std::string_view gpu, bool removed) {
-    EG_TRY(SimGpu * found, find(gpu));
-    found->removed = removed;
-    return {};
+    return set(gpu, &SimGpu::removed, removed);
 }
 
 Status SimGpus::set_failing(std::string_view gpu, bool failing) {
-    EG_TRY(SimGpu * found, find(gpu));
-    found->failing = failing;
-    return {};
+    return set(gpu, &SimGpu::failing, failing);
 }
 
 Status SimGpus::set_uncorrected_ecc(std::string_view gpu, std::uint64_t total) {
-    EG_TRY(SimGpu * found, find(gpu));
-    found->uncorrected_ecc = total;
-    return {};
+    return set(gpu, &SimGpu::uncorrected_ecc, total);
 }
 
 Status SimGpus::set_remap_failed(std::string_view gpu, bool failed) {
-    EG_TRY(SimGpu * found, find(gpu));
-    found->remap_failed = failed;
-    return {};
+    return set(gpu, &SimGpu::remap_failed, failed);
 }
 
 Status SimGpus::set_recovery_action(std::string_view gpu, unsigned action) {
@@ -155,15 +148,11 @@ Status SimGpus::set_recovery_action(std::string_view gpu, unsigned action) {
 }
 
 Status SimGpus::set_fabric_state(std::string_view gpu, unsigned state) {
-    EG_TRY(SimGpu * found, find(gpu));
-    found->fabric_state = state;
-    return {};
+    return set(gpu, &SimGpu::fabric_state, state);
 }
 
 Status SimGpus::set_slow(std::string_view gpu, unsigned milliseconds) {
-    EG_TRY(SimGpu * found, find(gpu));
-    found->slow_ms = milliseconds;
-    return {};
+    return set(gpu, &SimGpu::slow_ms, milliseconds);
 }
 
 Status SimGpus::set_mig(std::string_view gpu, bool on, std::vector<std::string> profiles) {

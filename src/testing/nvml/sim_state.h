@@ -94,6 +94,8 @@ class SimGpus {
   private:
     explicit SimGpus(SimNode node) : node_(std::move(node)) {}
     Result<SimGpu*> find(std::string_view gpu);
+    template <class Value>
+    Status set(std::string_view gpu, Value SimGpu::*what, Value value);
     void push(
         int position, std::uint64_t type, std::uint64_t data, std::uint32_t gi, std::uint32_t ci
     );
