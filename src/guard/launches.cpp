@@ -7,7 +7,7 @@ namespace {
 
 using namespace egpu::cuda;
 
-inline Launch describe(
+[[gnu::always_inline]] inline Launch describe(
     const void* function,
     unsigned gx,
     unsigned gy,
@@ -123,7 +123,9 @@ EGPU_EXPORT CUresult cuLaunch(CUfunction f) {
 }
 
 namespace {
-Launch old_grid(CUfunction f, int width, int height, CUstream stream) {
+[[gnu::always_inline]] inline Launch old_grid(
+    CUfunction f, int width, int height, CUstream stream
+) {
     return describe(
         f,
         static_cast<unsigned>(width),
