@@ -34,6 +34,11 @@ inline ThreadState& thread_state() {
     return own_state;
 }
 
+// The group of threads that this one is in, for what is kept apart by threads.
+inline unsigned own_shard() {
+    return thread_state().id % kShards;
+}
+
 // What a launch needs that its thread's credit does not pay for, before it; and what is left to do
 // after it when the thread says so (close_after) or it failed.
 [[gnu::cold]] void pace_slowly(

@@ -1,4 +1,5 @@
 // Linear, pitched and managed memory, and the free of everything that has a device address.
+#include "guard/compute_hooks.h"
 #include "guard/memory_account.h"
 #include "guard/place.h"
 #include "guard/pools.h"
@@ -82,7 +83,7 @@ bool take_allocation(CUdeviceptr address, Block& block) {
     const auto is_allocation = [](Block& there, void*) {
         return there.kind == BlockKind::plain || there.kind == BlockKind::pooled;
     };
-    return guard.addresses.update(address, is_allocation, nullptr, block) &&
+    return guard.addresses.update(address, is_allocation, nullptr, block, own_shard()) &&
            (block.kind == BlockKind::plain || block.kind == BlockKind::pooled);
 }
 
