@@ -211,6 +211,11 @@ void launch_made(bool launched) {
     if (own_state.card != nullptr) own_state.card->after_launch(own_state, own_launch, launched);
 }
 
+CUresult launch_failed(CUresult result) {
+    launch_made(false);
+    return result;
+}
+
 void compute_context_gone(CUcontext context) {
     for (unsigned i = 0; i < kMaxDevices; ++i) cards[i].controller.context_gone(context);
 }

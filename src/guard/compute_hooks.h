@@ -52,6 +52,8 @@ inline unsigned own_shard() {
     void* stream
 );
 [[gnu::cold]] void launch_made(bool launched);
+// The same for one that credit paid for; returns `result`.
+[[gnu::cold]] cuda::CUresult launch_failed(cuda::CUresult result);
 
 inline void* stream_or_default(cuda::CUstream stream, Null null) {
     if (stream != nullptr) return stream;
@@ -60,17 +62,17 @@ inline void* stream_or_default(cuda::CUstream stream, Null null) {
     );
 }
 
-// Makes the launch within the container's share. No Launch leaves it by reference, so that hooks
-// keep it in registers, and nothing but the result has to live across the call.
-template <class Call>
-[[gnu::always_inline]] inline cuda::CUresult paced(const Launch& launch, Call call) {
+// True when the thread's credit pays for the launch: then all that is left to do is
+// launch_failed(), if it fails. No Launch leaves this by reference, so that hooks keep it in
+// registers.
+[[gnu::always_inline]] inline bool paid(const Launch& launch) {
     CardController* const controller = only_controller.load(std::memory_order_acquire);
-    if (controller != nullptr && controller->pay_from_credit(own_state, launch)) [[likely]] {
-        const cuda::CUresult result = call();
-        if (result != cuda::CUDA_SUCCESS) [[unlikely]]
-            launch_made(false);
-        return result;
-    }
+    return controller != nullptr && controller->pay_from_credit(own_state, launch);
+}
+
+// Makes a launch that is not paid within the container's share.
+template <class Call>
+[[gnu::always_inline]] inline cuda::CUresult paced_slowly(const Launch& launch, Call call) {
     const auto& [gx, gy, gz] = launch.grid;
     const auto& [bx, by, bz] = launch.block;
     pace_slowly(launch.function, gx, gy, gz, bx, by, bz, launch.stream);
@@ -78,6 +80,14 @@ template <class Call>
     if (result != cuda::CUDA_SUCCESS || own_state.close_after)
         launch_made(result == cuda::CUDA_SUCCESS);
     return result;
+}
+
+// Makes the launch within the container's share.
+template <class Call>
+[[gnu::always_inline]] inline cuda::CUresult paced(const Launch& launch, Call call) {
+    if (!paid(launch)) return paced_slowly(launch, call);
+    const cuda::CUresult result = call();
+    return result == cuda::CUDA_SUCCESS ? result : launch_failed(result);
 }
 
 }  // namespace egpu::guard

@@ -43,8 +43,12 @@ const char* library_name(DriverLibrary library);
 void learn_real(HookId id, void* real);
 void* look_up_real(HookId id);
 extern std::atomic<void*> real_functions[kHooks];
+// Without looking it up: nullptr also when nobody has asked yet.
+inline void* known_function(HookId id) {
+    return real_functions[static_cast<unsigned>(id)].load(std::memory_order_acquire);
+}
 inline void* real_function(HookId id) {
-    void* known = real_functions[static_cast<unsigned>(id)].load(std::memory_order_acquire);
+    void* known = known_function(id);
     return known != nullptr ? known : look_up_real(id);
 }
 

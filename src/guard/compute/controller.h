@@ -69,10 +69,10 @@ struct ThreadState {
     std::int64_t stashed_ns;  // credit put aside so that the next launch takes the slow path
     void* stream;             // of the last launch
     std::atomic<std::uint32_t>* owner;  // of that stream, in the controller's table
-    std::uint64_t segment_ns;           // charged in the open segment
-    std::uint64_t opened_ns;            // when the segment's start event had been recorded
-    std::uint64_t wanted_ns;            // cost of the last launch
-    std::uint32_t other_launches;       // in the open segment, that no shape[] counts
+    std::int64_t segment_credit_ns;  // credit_ns would be this without the open segment's launches
+    std::uint64_t opened_ns;         // when the segment's start event had been recorded
+    std::uint64_t wanted_ns;         // cost of the last launch
+    std::uint32_t other_launches;    // in the open segment, that no shape[] counts
     std::uint32_t id;
     std::uint32_t policy_seq;
     std::uint32_t start_generation;
@@ -87,12 +87,20 @@ struct ThreadState {
         many_streams;  // counts down since it last launched on another stream, or others on its own
     bool exclusive;    // measured alone, and nothing else launched meanwhile
     std::uint8_t grabs;  // since the last of these
-    std::uint8_t last_shape;
-    struct {
+    struct Shape {
         std::uint32_t slot;  // + 1; 0: not in use
         std::uint32_t count;
-    } shape[kShapes];
+    };
+    Shape shape[kShapes];  // of the last launch first
 
+    std::uint64_t segment_ns() const {
+        return static_cast<std::uint64_t>(segment_credit_ns - credit_ns);
+    }
+    // Takes from the bucket or gives back; no launch is charged.
+    void add_credit(std::int64_t ns) {
+        credit_ns += ns;
+        segment_credit_ns += ns;
+    }
     std::uint32_t launches() const {
         std::uint32_t sum = other_launches;
         for (const auto& each : shape) sum += each.count;
@@ -184,7 +192,7 @@ class CardController {
     // Out of credit, the shape is unknown, the policy changed, launches are not charged, or
     // somebody captures.
     bool slow_before(ThreadState& thread, const Launch& launch);
-    void add_shape(ThreadState& thread, std::uint32_t slot);
+    static void count_another(ThreadState& thread, std::uint32_t name);
     void count_launch(ThreadState& thread, std::uint32_t slot, std::uint64_t cost);
     // Both take the lock.
     void begin_segment(ThreadState& thread, const Launch& launch, std::uint64_t now_ns);
@@ -249,18 +257,38 @@ inline void CardController::change_stream(ThreadState& thread, void* stream) {
     thread.owner = &owner_of(stream, thread.id);
 }
 
+// A launch of another shape than the last one: in the hook as well, so that it calls nothing.
+[[gnu::always_inline]] inline void CardController::count_another(
+    ThreadState& thread, std::uint32_t name
+) {
+    const ThreadState::Shape last = thread.shape[0];
+    for (unsigned i = 1; i < ThreadState::kShapes; ++i) {
+        if (thread.shape[i].slot != name) continue;
+        thread.shape[0] = {name, thread.shape[i].count + 1};
+        thread.shape[i] = last;
+        return;
+    }
+    if (thread.shapes == ThreadState::kShapes) {
+        thread.broken = true;
+        ++thread.other_launches;
+        return;
+    }
+    thread.shape[thread.shapes++] = last;
+    thread.shape[0] = {name, 1};
+}
+
 [[gnu::always_inline]] inline void CardController::count_launch(
     ThreadState& thread, std::uint32_t slot, std::uint64_t cost
 ) {
-    // Entries that are not in use have no slot of any shape.
-    if (thread.shape[thread.last_shape].slot == slot + 1) [[likely]] {
-        ++thread.shape[thread.last_shape].count;
+    const std::uint32_t name = slot + 1;
+    if (thread.shape[0].slot == name) [[likely]] {
+        ++thread.shape[0].count;
     } else if (thread.broken) {
         ++thread.other_launches;
     } else {
-        add_shape(thread, slot);
+        count_another(thread, name);
     }
-    thread.segment_ns += cost;
+    thread.credit_ns -= static_cast<std::int64_t>(cost);
     thread.wanted_ns = cost;
 }
 
@@ -293,7 +321,6 @@ inline void CardController::change_stream(ThreadState& thread, void* stream) {
         thread.broken = true;
         thread.many_streams = ThreadState::kManyStreams;
     }
-    thread.credit_ns -= cost;
     count_launch(thread, slot, static_cast<std::uint64_t>(cost));
     return true;
 }

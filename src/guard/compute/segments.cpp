@@ -110,7 +110,7 @@ void CardController::end_segment(
     segment.crowded = thread.many_streams != 0;
     segment.launches = launches;
     segment.part_ppm = part_of_card(launch, policy);
-    segment.charged_ns = thread.segment_ns;
+    segment.charged_ns = thread.segment_ns();
     segment.stream = launch.stream;
     segment.shapes = thread.shapes;
     for (int i = 0; i < thread.shapes; ++i) {
