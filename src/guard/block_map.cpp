@@ -51,7 +51,7 @@ std::uint64_t mix(std::uint64_t key) {
 
 }  // namespace
 
-int BlockMap::Line::seek(std::uint64_t wanted) const {
+[[gnu::always_inline]] inline int BlockMap::Line::seek(std::uint64_t wanted) const {
     for (unsigned at = 0; at < kInLine; ++at) {
         if (key[at].load(std::memory_order_relaxed) == wanted && holds(at))
             return static_cast<int>(at);
@@ -59,12 +59,12 @@ int BlockMap::Line::seek(std::uint64_t wanted) const {
     return -1;
 }
 
-bool BlockMap::Line::may_have(std::uint64_t wanted) const {
+[[gnu::always_inline]] inline bool BlockMap::Line::may_have(std::uint64_t wanted) const {
     return key[0].load(std::memory_order_acquire) == wanted ||
            key[1].load(std::memory_order_acquire) == wanted;
 }
 
-void BlockMap::Line::put(unsigned at, const Block& block) {
+[[gnu::always_inline]] inline void BlockMap::Line::put(unsigned at, const Block& block) {
     size[at] = block.size;
     word[at] = block.kind == BlockKind::physical
                    ? std::uint64_t{block.mappings} << 32U | block.handles
@@ -73,7 +73,7 @@ void BlockMap::Line::put(unsigned at, const Block& block) {
     key[at].store(block.key, std::memory_order_release);
 }
 
-void BlockMap::Line::get(unsigned at, Block& block) const {
+[[gnu::always_inline]] inline void BlockMap::Line::get(unsigned at, Block& block) const {
     const bool physical = note[at].kind == BlockKind::physical;
     block.key = key[at].load(std::memory_order_relaxed);
     block.size = size[at];
@@ -85,15 +85,12 @@ void BlockMap::Line::get(unsigned at, Block& block) const {
     block.shard = note[at].shard;
 }
 
-void BlockMap::Line::clear(unsigned at) {
+[[gnu::always_inline]] inline void BlockMap::Line::clear(unsigned at) {
     note[at].kind = BlockKind::none;
     key[at].store(0, std::memory_order_release);
 }
 
-bool BlockMap::Line::take() {
-    std::uint32_t seen = kFree;
-    if (lock.compare_exchange_strong(seen, kTaken, std::memory_order_acquire)) [[likely]]
-        return true;
+bool BlockMap::Line::wait(std::uint32_t seen) {
     for (int i = 0;; ++i) {
         if (seen == kMoved) return false;
         i < kSpins ? relax() : nap();
@@ -105,7 +102,14 @@ bool BlockMap::Line::take() {
     }
 }
 
-void BlockMap::Line::leave() {
+[[gnu::always_inline]] inline bool BlockMap::Line::take() {
+    std::uint32_t seen = kFree;
+    if (lock.compare_exchange_strong(seen, kTaken, std::memory_order_acquire)) [[likely]]
+        return true;
+    return wait(seen);
+}
+
+[[gnu::always_inline]] inline void BlockMap::Line::leave() {
     lock.store(kFree, std::memory_order_release);
 }
 
@@ -282,6 +286,12 @@ bool BlockMap::extend(std::uint64_t key) {
     return done || grow();
 }
 
+[[gnu::always_inline]] inline BlockMap::Line& BlockMap::new_line(
+    unsigned group, std::uint64_t key
+) {
+    return new_[group % kShards][mix(key) >> 59U];
+}
+
 bool BlockMap::insert_old(const Block& block, Block& replaced) {
     for (;;) {
         const Bucket bucket = hold(block.key);
@@ -317,10 +327,6 @@ bool BlockMap::old_may_have(std::uint64_t key) {
     const Line& neighbour = *(&first + 1);
     return next != table->number(neighbour) + 1 || neighbour.may_have(key) ||
            neighbour.next.load(std::memory_order_acquire) != 0;
-}
-
-BlockMap::Line& BlockMap::new_line(unsigned group, std::uint64_t key) {
-    return new_[group % kShards][mix(key) >> 59U];
 }
 
 // The older block of a full line moves into the table. It is in both places for a moment, so that
@@ -374,8 +380,21 @@ bool BlockMap::insert(const Block& block, Block& replaced) {
     return true;
 }
 
-bool BlockMap::take(std::uint64_t key, Block& out, unsigned group) {
-    return update(key, always, nullptr, out, group);
+bool BlockMap::take(std::uint64_t key, Block& out) {
+    return update(key, always, nullptr, out);
+}
+
+bool BlockMap::take_new(std::uint64_t key, Block& out, unsigned group) {
+    Line& line = new_line(group, key);
+    if (!line.may_have(key)) return false;
+    line.take();
+    const int at = line.seek(key);
+    if (at >= 0) [[likely]] {
+        line.get(static_cast<unsigned>(at), out);
+        line.clear(static_cast<unsigned>(at));
+    }
+    line.leave();
+    return at >= 0;
 }
 
 bool BlockMap::find(std::uint64_t key, Block& out) {
@@ -420,14 +439,10 @@ bool BlockMap::update_old(
     return there.line != nullptr;
 }
 
-bool BlockMap::update(
-    std::uint64_t key, bool (*change)(Block&, void*), void* context, Block& out, unsigned group
-) {
-    if (update_new(new_line(group, key), key, change, context, out)) [[likely]]
-        return true;
+bool BlockMap::update(std::uint64_t key, bool (*change)(Block&, void*), void* context, Block& out) {
     if (update_old(key, change, context, out)) return true;
-    for (unsigned other = 1; other < kShards; ++other) {
-        if (update_new(new_line(group + other, key), key, change, context, out)) return true;
+    for (unsigned group = 0; group < kShards; ++group) {
+        if (update_new(new_line(group, key), key, change, context, out)) return true;
     }
     // It may have moved on while this thread looked for it there.
     return update_old(key, change, context, out);

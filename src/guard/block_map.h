@@ -51,19 +51,15 @@ class BlockMap {
     // block is gone. One that is new in another group may be found later, or never). False when
     // there is no memory for it; nothing is stored then.
     bool insert(const Block& block, Block& replaced);
-    // Takes the block out. False when the key is not known. `group`: where to look first.
-    bool take(std::uint64_t key, Block& out, unsigned group = 0);
+    // Takes the block out. False when the key is not known.
+    bool take(std::uint64_t key, Block& out);
+    // Takes the block out if it is a new one of that group of threads.
+    bool take_new(std::uint64_t key, Block& out, unsigned group);
     bool find(std::uint64_t key, Block& out);
     // Calls change(block, context) under the lock of the block's line; the block is taken out when
     // it returns true, and copied to `out` either way (as it is after the change). False when the
     // key is not known.
-    bool update(
-        std::uint64_t key,
-        bool (*change)(Block&, void*),
-        void* context,
-        Block& out,
-        unsigned group = 0
-    );
+    bool update(std::uint64_t key, bool (*change)(Block&, void*), void* context, Block& out);
     // Takes out every block for which match() is true and hands it to gone(), outside of the locks.
     void take_if(
         bool (*match)(const Block&, void*), void (*gone)(const Block&, void*), void* context
@@ -97,6 +93,7 @@ class BlockMap {
         void get(unsigned at, Block& block) const;
         void clear(unsigned at);
         bool take();  // the lock; false when the bucket has moved
+        bool wait(std::uint32_t seen);
         void leave();
     };
     static_assert(sizeof(Line) == 64);
