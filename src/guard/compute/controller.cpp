@@ -106,10 +106,6 @@ void CardController::drop_segment(ThreadState& thread) {
 
 bool CardController::slow_before(ThreadState& thread, const Launch& launch) {
     if (policy_seq_ == nullptr) return false;
-    if (thread.off && thread.card == this &&
-        thread.policy_seq == policy_seq_->load(std::memory_order_relaxed)) {
-        return false;
-    }
     const std::uint64_t key = shape_key(launch);
     if (thread.card != this) {
         // What another card's controller holds for this thread expires there.

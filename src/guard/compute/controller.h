@@ -298,6 +298,7 @@ inline void CardController::change_stream(ThreadState& thread, void* stream) {
     // Before the thread's first launch on this card, `card` is another one or none.
     if (thread.card != this || thread.policy_seq != policy_seq_->load(std::memory_order_relaxed))
         return false;
+    if (thread.off) return true;
     const std::uint64_t key = shape_key(launch);
     const std::uint32_t slot = CostTable::slot(key);
     CostEntry& entry = costs_.at(slot);
