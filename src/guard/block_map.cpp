@@ -444,7 +444,8 @@ bool BlockMap::update(std::uint64_t key, bool (*change)(Block&, void*), void* co
     for (unsigned group = 0; group < kShards; ++group) {
         if (update_new(new_line(group, key), key, change, context, out)) return true;
     }
-    // It may have moved on while this thread looked for it there.
+    // It may have moved on while this thread looked for it there. (One that moved from the second
+    // place of its line to the first while take_new() read the two keys was found above.)
     return update_old(key, change, context, out);
 }
 
