@@ -1,181 +1,551 @@
 #include "guard/block_map.h"
 
+#include <cerrno>
+
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 namespace egpu::guard {
 namespace {
 
-constexpr std::uint32_t kFirstCapacity = 64;
+constexpr unsigned kFirstBits = 6;  // 64 buckets, 9 KiB
 
-std::uint64_t mix(std::uint64_t key) {
-    key ^= key >> 32U;
-    key *= 0x9e3779b97f4a7c15ULL;
-    return key ^ (key >> 29U);
+// A lock of a bucket. It is held for some nanoseconds and never around a call, so whoever waits for
+// one whose holder is not running sleeps a little, and the holder need not know.
+constexpr std::uint32_t kFree = 0;
+constexpr std::uint32_t kTaken = 1;
+constexpr std::uint32_t kMoved = 2;  // for good: what was here is in the next larger table
+constexpr int kSpins = 200;
+constexpr long kNapNs = 20'000;
+
+void nap() {
+    const timespec wait{0, kNapNs};
+    const int kept = errno;
+    syscall(SYS_nanosleep, &wait, nullptr);
+    errno = kept;
 }
 
-Block* map_table(std::uint32_t capacity) {
+void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+#endif
+}
+
+bool always(Block& block, void* context) {
+    static_cast<void>(block);
+    static_cast<void>(context);
+    return true;
+}
+
+bool never(Block& block, void* context) {
+    return !always(block, context);
+}
+
+std::uint64_t mix(std::uint64_t key) {
+    return (key ^ key >> 32U) * 0x9e3779b97f4a7c15ULL;
+}
+
+}  // namespace
+
+[[gnu::always_inline]] inline int BlockMap::Line::seek(std::uint64_t wanted) const {
+    for (unsigned at = 0; at < kInLine; ++at) {
+        if (key[at].load(std::memory_order_relaxed) == wanted && holds(at))
+            return static_cast<int>(at);
+    }
+    return -1;
+}
+
+[[gnu::always_inline]] inline bool BlockMap::Line::may_have(std::uint64_t wanted) const {
+    return key[0].load(std::memory_order_acquire) == wanted ||
+           key[1].load(std::memory_order_acquire) == wanted;
+}
+
+[[gnu::always_inline]] inline void BlockMap::Line::put(unsigned at, const Block& block) {
+    size[at] = block.size;
+    word[at] = block.kind == BlockKind::physical
+                   ? std::uint64_t{block.mappings} << 32U | block.handles
+                   : block.owner;
+    note[at] = {block.device, block.kind, block.shard};
+    key[at].store(block.key, std::memory_order_release);
+}
+
+[[gnu::always_inline]] inline void BlockMap::Line::get(unsigned at, Block& block) const {
+    const bool physical = note[at].kind == BlockKind::physical;
+    block.key = key[at].load(std::memory_order_relaxed);
+    block.size = size[at];
+    block.owner = physical ? 0 : word[at];
+    block.handles = physical ? static_cast<std::uint32_t>(word[at]) : 0;
+    block.mappings = physical ? static_cast<std::uint32_t>(word[at] >> 32U) : 0;
+    block.device = note[at].device;
+    block.kind = note[at].kind;
+    block.shard = note[at].shard;
+}
+
+[[gnu::always_inline]] inline void BlockMap::Line::clear(unsigned at) {
+    note[at].kind = BlockKind::none;
+    key[at].store(0, std::memory_order_release);
+}
+
+bool BlockMap::Line::wait(std::uint32_t seen) {
+    for (int i = 0;; ++i) {
+        if (seen == kMoved) return false;
+        i < kSpins ? relax() : nap();
+        seen = lock.load(std::memory_order_acquire);
+        if (seen == kFree &&
+            lock.compare_exchange_strong(seen, kTaken, std::memory_order_acquire)) {
+            return true;
+        }
+    }
+}
+
+[[gnu::always_inline]] inline bool BlockMap::Line::take() {
+    std::uint32_t seen = kFree;
+    if (lock.compare_exchange_strong(seen, kTaken, std::memory_order_acquire)) [[likely]]
+        return true;
+    return wait(seen);
+}
+
+[[gnu::always_inline]] inline void BlockMap::Line::leave() {
+    lock.store(kFree, std::memory_order_release);
+}
+
+struct BlockMap::Spot {
+    Line* line;
+    unsigned at;
+    Line* before;  // in the bucket; nullptr: line is its first
+};
+
+// Lines 2 i and 2 i + 1 are bucket i; behind those of all buckets come spare lines.
+struct alignas(64) BlockMap::Table {
+    unsigned bits;
+    std::uint32_t spares;              // how many spare lines there are
+    std::uint32_t fresh;               // of them never used; changed under growing_
+    std::atomic<std::uint32_t> spare;  // used and empty again: the first + 1
+    std::atomic<Table*> larger;
+
+    Line& line(std::size_t index) { return reinterpret_cast<Line*>(this + 1)[index]; }
+
+    static std::size_t bytes(unsigned bits, std::uint32_t spares) {
+        return sizeof(Table) + ((std::size_t{2} << bits) + spares) * sizeof(Line);
+    }
+    std::uint32_t buckets() const { return std::uint32_t{1} << bits; }
+    Line& bucket(std::uint64_t key) { return line((mix(key) >> (64U - bits)) * 2); }
+    Line* after(const Line& at) {
+        const std::uint32_t next = at.next.load(std::memory_order_relaxed);
+        return next == 0 ? nullptr : &line(next - 1);
+    }
+    std::uint32_t number(const Line& at) { return static_cast<std::uint32_t>(&at - &line(0)); }
+
+    // Where the key is; line is nullptr when it is not there. `room` gets the first place that is
+    // free, `last` the bucket's last line.
+    Spot seek(Line& first, std::uint64_t key, Spot& room, Line*& last) {
+        room = Spot{};
+        Line* before = nullptr;
+        for (Line* here = &first; here != nullptr; here = after(*here)) {
+            for (unsigned at = 0; at < kInLine; ++at) {
+                if (!here->holds(at)) {
+                    if (room.line == nullptr) room = Spot{here, at, before};
+                } else if (here->key[at].load(std::memory_order_relaxed) == key) {
+                    return Spot{here, at, before};
+                }
+            }
+            last = before = here;
+        }
+        return Spot{};
+    }
+
+    // The line beside the bucket's first becomes its last, when it is not in the bucket yet.
+    Line* link_neighbour(Line& first, Line& last) {
+        Line& neighbour = *(&first + 1);
+        const std::uint32_t name = number(neighbour) + 1;
+        for (const Line* here = &first; here != nullptr; here = after(*here)) {
+            if (here->next.load(std::memory_order_relaxed) == name) return nullptr;
+        }
+        neighbour.next.store(0, std::memory_order_relaxed);
+        last.next.store(name, std::memory_order_release);
+        return &neighbour;
+    }
+
+    // Under growing_, so that nobody else takes one.
+    Line* link_spare(Line& last) {
+        std::uint32_t name = spare.load(std::memory_order_acquire);
+        while (name != 0 && !spare.compare_exchange_weak(
+                                name,
+                                line(name - 1).next.load(std::memory_order_relaxed),
+                                std::memory_order_acq_rel
+                            )) {
+        }
+        if (name == 0) {
+            if (fresh == 0) return nullptr;
+            name = 2 * buckets() + spares - fresh-- + 1;
+        }
+        line(name - 1).next.store(0, std::memory_order_relaxed);
+        last.next.store(name, std::memory_order_release);
+        return &line(name - 1);
+    }
+
+    void erase(const Spot& spot) {
+        Line& emptied = *spot.line;
+        emptied.clear(spot.at);
+        if (spot.before == nullptr || !emptied.empty()) return;
+        spot.before->next.store(
+            emptied.next.load(std::memory_order_relaxed), std::memory_order_relaxed
+        );
+        const std::uint32_t name = number(emptied) + 1;
+        if (name <= 2 * buckets()) return;
+        std::uint32_t head = spare.load(std::memory_order_relaxed);
+        do {
+            emptied.next.store(head, std::memory_order_relaxed);
+        } while (!spare.compare_exchange_weak(head, name, std::memory_order_acq_rel));
+    }
+};
+
+// One that is locked.
+struct BlockMap::Bucket {
+    Table* table;  // nullptr: there is none
+    Line* first;
+};
+
+BlockMap::Bucket BlockMap::hold(std::uint64_t key) {
+    Table* table = table_.load(std::memory_order_acquire);
+    while (table != nullptr) {
+        Line& first = table->bucket(key);
+        if (first.take()) [[likely]]
+            return Bucket{table, &first};
+        table = table->larger.load(std::memory_order_acquire);
+    }
+    return Bucket{};
+}
+
+// Under growing_. Buckets move one by one; whoever finds one moved goes on in the larger table. The
+// old table stays mapped for those who still look there: all of them together are as large as the
+// last.
+bool BlockMap::grow() {
+    Table* const old = table_.load(std::memory_order_relaxed);
+    const unsigned bits = old == nullptr ? kFirstBits : old->bits + 1;
+    if (bits > 30) return false;
+    // A bucket's blocks never need more spare lines in two buckets than they had in one.
+    const std::uint32_t spares =
+        (std::uint32_t{1} << (bits - 3)) + (old == nullptr ? 0 : old->spares);
     void* memory = mmap(
         nullptr,
-        capacity * sizeof(Block),
+        Table::bytes(bits, spares),
         PROT_READ | PROT_WRITE,
         MAP_PRIVATE | MAP_ANONYMOUS,
         -1,
         0
     );
-    return memory == MAP_FAILED ? nullptr : static_cast<Block*>(memory);
-}
-
-}  // namespace
-
-BlockMap::Shard& BlockMap::shard_of(std::uint64_t key) {
-    return shards_[mix(key) >> 58U];
-}
-
-Block* BlockMap::seek(Shard& shard, std::uint64_t key) {
-    if (shard.capacity == 0) return nullptr;
-    const std::uint64_t mask = shard.capacity - 1;
-    for (std::uint64_t i = mix(key) & mask; shard.table[i].kind != BlockKind::none;
-         i = (i + 1) & mask) {
-        if (shard.table[i].key == key) return &shard.table[i];
+    if (memory == MAP_FAILED) return false;
+    auto* table = static_cast<Table*>(memory);  // all zero is an empty one
+    table->bits = bits;
+    table->spares = table->fresh = spares;
+    if (old != nullptr) {
+        old->larger.store(table, std::memory_order_release);
+        for (std::uint32_t i = 0; i < old->buckets(); ++i) {
+            Line& first = old->line(std::size_t{2} * i);
+            first.take();
+            for (Line* line = &first; line != nullptr; line = old->after(*line)) {
+                for (unsigned at = 0; at < kInLine; ++at) {
+                    if (!line->holds(at)) continue;
+                    Block block;
+                    line->get(at, block);
+                    Line& to = table->bucket(block.key);
+                    Spot room{};
+                    Line* last = nullptr;
+                    table->seek(to, block.key, room, last);
+                    if (room.line == nullptr) {
+                        room.line = table->link_neighbour(to, *last);
+                        if (room.line == nullptr) room.line = table->link_spare(*last);
+                    }
+                    if (room.line != nullptr) room.line->put(room.at, block);
+                }
+            }
+            first.lock.store(kMoved, std::memory_order_release);
+        }
     }
-    return nullptr;
-}
-
-bool BlockMap::grow(Shard& shard) {
-    const std::uint32_t capacity = shard.capacity == 0 ? kFirstCapacity : shard.capacity * 2;
-    if (capacity == 0) return false;
-    Block* table = map_table(capacity);
-    if (table == nullptr) return false;
-    const std::uint64_t mask = capacity - 1;
-    for (std::uint32_t i = 0; i < shard.capacity; ++i) {
-        if (shard.table[i].kind == BlockKind::none) continue;
-        std::uint64_t to = mix(shard.table[i].key) & mask;
-        while (table[to].kind != BlockKind::none) to = (to + 1) & mask;
-        table[to] = shard.table[i];
-    }
-    if (shard.table != nullptr) munmap(shard.table, shard.capacity * sizeof(Block));
-    shard.table = table;
-    shard.capacity = capacity;
+    table_.store(table, std::memory_order_release);
     return true;
 }
 
-// Closes the gap, so that no search ends early and no markers pile up.
-void BlockMap::erase(Shard& shard, Block* at) {
-    const std::uint64_t mask = shard.capacity - 1;
-    auto gap = static_cast<std::uint64_t>(at - shard.table);
-    std::uint64_t next = gap;
+// Makes room in the key's bucket, which was full a moment ago.
+bool BlockMap::extend(std::uint64_t key) {
+    const Held growing(growing_);
+    const Bucket bucket = hold(key);
+    if (bucket.table == nullptr) return grow();
+    Spot room{};
+    Line* last = nullptr;
+    const bool there = bucket.table->seek(*bucket.first, key, room, last).line != nullptr;
+    const bool done = there || room.line != nullptr ||
+                      bucket.table->link_neighbour(*bucket.first, *last) != nullptr ||
+                      bucket.table->link_spare(*last) != nullptr;
+    bucket.first->leave();
+    return done || grow();
+}
+
+[[gnu::always_inline]] inline BlockMap::Line& BlockMap::new_line(
+    unsigned group, std::uint64_t key
+) {
+    return new_[group % kShards][mix(key) >> 59U];
+}
+
+bool BlockMap::insert_old(const Block& block, Block& replaced) {
     for (;;) {
-        next = (next + 1) & mask;
-        if (shard.table[next].kind == BlockKind::none) break;
-        const std::uint64_t home = mix(shard.table[next].key) & mask;
-        if (((next - home) & mask) >= ((next - gap) & mask)) {
-            shard.table[gap] = shard.table[next];
-            gap = next;
+        const Bucket bucket = hold(block.key);
+        if (bucket.table != nullptr) [[likely]] {
+            Spot room{};
+            Line* last = nullptr;
+            const Spot there = bucket.table->seek(*bucket.first, block.key, room, last);
+            if (there.line != nullptr) {
+                there.line->get(there.at, replaced);
+                room = there;
+            } else if (room.line == nullptr) {
+                room.line = bucket.table->link_neighbour(*bucket.first, *last);
+            }
+            if (room.line != nullptr) [[likely]]
+                room.line->put(room.at, block);
+            bucket.first->leave();
+            if (room.line != nullptr) [[likely]]
+                return true;
         }
+        if (!extend(block.key)) return false;
     }
-    shard.table[gap] = Block{};
-    --shard.count;
+}
+
+// Without a lock, for a key that nobody is putting in or taking out. True also when it would take
+// the lock to know.
+bool BlockMap::old_may_have(std::uint64_t key) {
+    Table* const table = table_.load(std::memory_order_acquire);
+    if (table == nullptr) return false;
+    const Line& first = table->bucket(key);
+    if (first.may_have(key) || first.lock.load(std::memory_order_acquire) == kMoved) return true;
+    const std::uint32_t next = first.next.load(std::memory_order_acquire);
+    if (next == 0) return false;
+    const Line& neighbour = *(&first + 1);
+    return next != table->number(neighbour) + 1 || neighbour.may_have(key) ||
+           neighbour.next.load(std::memory_order_acquire) != 0;
+}
+
+// The older block of a full line moves into the table. It is in both places for a moment, so that
+// no search misses it.
+bool BlockMap::move_on(Line& line, Block& replaced) {
+    Block older;
+    Block there;
+    there.kind = BlockKind::none;
+    line.get(0, older);
+    if (!insert_old(older, there)) return false;
+    if (there.kind != BlockKind::none) {
+        // Two under one key: a free was not seen, and it is not known of which. The larger charge
+        // stays.
+        if (there.size > older.size && insert_old(there, older)) there = older;
+        replaced = there;
+    }
+    line.get(1, older);
+    line.put(0, older);
+    return true;
+}
+
+bool BlockMap::insert_new(const Block& block, Block& replaced) {
+    if (old_may_have(block.key)) [[unlikely]] {
+        if (!update_old(block.key, always, nullptr, replaced)) replaced.kind = BlockKind::none;
+    }
+    Line& line = new_line(block.shard, block.key);
+    line.take();
+    const int same = line.seek(block.key);
+    unsigned at = line.holds(0) ? 1 : 0;
+    bool room = true;
+    if (same >= 0) [[unlikely]] {
+        at = static_cast<unsigned>(same);
+        line.get(at, replaced);
+    } else if (line.holds(at)) {
+        room = move_on(line, replaced);
+    }
+    if (room) line.put(at, block);
+    line.leave();
+    return room;
 }
 
 bool BlockMap::insert(const Block& block, Block& replaced) {
-    replaced = Block{};
-    Shard& shard = shard_of(block.key);
-    const Held held(shard.lock);
-    if (Block* there = seek(shard, block.key); there != nullptr) {
-        replaced = *there;
-        *there = block;
-        return true;
-    }
-    if ((shard.count + 1) * std::uint64_t{4} > shard.capacity * std::uint64_t{3} && !grow(shard)) {
-        return false;
-    }
-    const std::uint64_t mask = shard.capacity - 1;
-    std::uint64_t at = mix(block.key) & mask;
-    while (shard.table[at].kind != BlockKind::none) at = (at + 1) & mask;
-    shard.table[at] = block;
-    ++shard.count;
+    replaced.kind = BlockKind::none;
+    if (block.shard < kShards) return insert_new(block, replaced);
+    Block before;
+    before.kind = BlockKind::none;
+    for (unsigned group = 0; group < kShards; ++group)
+        update_new(new_line(group, block.key), block.key, always, nullptr, before);
+    if (!insert_old(block, replaced)) return false;
+    if (replaced.kind == BlockKind::none) replaced = before;
     return true;
 }
 
 bool BlockMap::take(std::uint64_t key, Block& out) {
-    Shard& shard = shard_of(key);
-    const Held held(shard.lock);
-    Block* there = seek(shard, key);
-    if (there == nullptr) return false;
-    out = *there;
-    erase(shard, there);
-    return true;
+    return update(key, always, nullptr, out);
+}
+
+bool BlockMap::take_new(std::uint64_t key, Block& out, unsigned group) {
+    Line& line = new_line(group, key);
+    if (!line.may_have(key)) return false;
+    line.take();
+    const int at = line.seek(key);
+    if (at >= 0) [[likely]] {
+        line.get(static_cast<unsigned>(at), out);
+        line.clear(static_cast<unsigned>(at));
+    }
+    line.leave();
+    return at >= 0;
 }
 
 bool BlockMap::find(std::uint64_t key, Block& out) {
-    Shard& shard = shard_of(key);
-    const Held held(shard.lock);
-    const Block* there = seek(shard, key);
-    if (there == nullptr) return false;
-    out = *there;
-    return true;
+    return update(key, never, nullptr, out);
+}
+
+bool BlockMap::update_new(
+    Line& line, std::uint64_t key, bool (*change)(Block&, void*), void* context, Block& out
+) {
+    if (!line.may_have(key)) return false;
+    line.take();
+    const int at = line.seek(key);
+    if (at >= 0) {
+        line.get(static_cast<unsigned>(at), out);
+        if (change(out, context)) {
+            line.clear(static_cast<unsigned>(at));
+        } else {
+            line.put(static_cast<unsigned>(at), out);
+        }
+    }
+    line.leave();
+    return at >= 0;
+}
+
+bool BlockMap::update_old(
+    std::uint64_t key, bool (*change)(Block&, void*), void* context, Block& out
+) {
+    const Bucket bucket = hold(key);
+    if (bucket.table == nullptr) return false;
+    Spot room{};
+    Line* last = nullptr;
+    const Spot there = bucket.table->seek(*bucket.first, key, room, last);
+    if (there.line != nullptr) {
+        there.line->get(there.at, out);
+        if (change(out, context)) {
+            bucket.table->erase(there);
+        } else {
+            there.line->put(there.at, out);
+        }
+    }
+    bucket.first->leave();
+    return there.line != nullptr;
 }
 
 bool BlockMap::update(std::uint64_t key, bool (*change)(Block&, void*), void* context, Block& out) {
-    Shard& shard = shard_of(key);
-    const Held held(shard.lock);
-    Block* there = seek(shard, key);
-    if (there == nullptr) return false;
-    const bool gone = change(*there, context);
-    out = *there;
-    if (gone) erase(shard, there);
-    return true;
+    if (update_old(key, change, context, out)) return true;
+    for (unsigned group = 0; group < kShards; ++group) {
+        if (update_new(new_line(group, key), key, change, context, out)) return true;
+    }
+    // It may have moved on while this thread looked for it there. (One that moved from the second
+    // place of its line to the first while take_new() read the two keys was found above.)
+    return update_old(key, change, context, out);
+}
+
+// A bucket or a line of new blocks, without its lock while gone() runs: what others put in
+// meanwhile is found, what they put in where it was looked for is their own newer business.
+template <class After, class Erase>
+bool BlockMap::take_one(
+    Line& first,
+    After after,
+    Erase erase,
+    bool (*match)(const Block&, void*),
+    void* context,
+    Block& out
+) {
+    Line* before = nullptr;
+    for (Line* line = &first; line != nullptr; line = after(*line)) {
+        for (unsigned at = 0; at < kInLine; ++at) {
+            if (!line->holds(at)) continue;
+            line->get(at, out);
+            if (!match(out, context)) continue;
+            erase(Spot{line, at, before});
+            return true;
+        }
+        before = line;
+    }
+    return false;
 }
 
 void BlockMap::take_if(
     bool (*match)(const Block&, void*), void (*gone)(const Block&, void*), void* context
 ) {
-    constexpr unsigned kBatch = 32;
-    for (Shard& shard : shards_) {
-        std::uint32_t from = 0;
-        // The lock is not held while gone() runs, so the table may change between two batches: what
-        // another thread moved past `from` is its own newer business.
-        for (;;) {
-            Block found[kBatch];
-            unsigned count = 0;
-            {
-                const Held held(shard.lock);
-                while (from < shard.capacity && count < kBatch) {
-                    if (shard.table[from].kind != BlockKind::none &&
-                        match(shard.table[from], context)) {
-                        found[count++] = shard.table[from];
-                        erase(
-                            shard, &shard.table[from]
-                        );  // may move another block here: look again
-                    } else {
-                        ++from;
-                    }
-                }
+    Block found;
+    // New blocks first: they move on into the table, never back.
+    for (auto& group : new_) {
+        for (Line& line : group) {
+            const auto none = [](Line&) -> Line* { return nullptr; };
+            const auto erase = [](const Spot& spot) { spot.line->clear(spot.at); };
+            for (bool more = true; more;) {
+                line.take();
+                more = take_one(line, none, erase, match, context, found);
+                line.leave();
+                if (more) gone(found, context);
             }
-            if (count == 0) break;
-            for (unsigned i = 0; i < count; ++i) gone(found[i], context);
         }
+    }
+    Table* table = table_.load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; table != nullptr && i < table->buckets();) {
+        Line& first = table->line(std::size_t{2} * i);
+        if (!first.take()) {
+            table = table->larger.load(std::memory_order_acquire);
+            i = 0;
+            continue;
+        }
+        const bool more = take_one(
+            first,
+            [table](Line& line) { return table->after(line); },
+            [table](const Spot& spot) { table->erase(spot); },
+            match,
+            context,
+            found
+        );
+        first.leave();
+        more ? gone(found, context) : static_cast<void>(++i);
     }
 }
 
 std::size_t BlockMap::size() {
     std::size_t sum = 0;
-    for (Shard& shard : shards_) {
-        const Held held(shard.lock);
-        sum += shard.count;
+    const auto add = [&sum](const Line& line) {
+        sum += std::size_t{line.holds(0)} + std::size_t{line.holds(1)};
+    };
+    for (auto& group : new_) {
+        for (Line& line : group) {
+            line.take();
+            add(line);
+            line.leave();
+        }
+    }
+    Table* const table = table_.load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; table != nullptr && i < table->buckets(); ++i) {
+        Line& first = table->line(std::size_t{2} * i);
+        if (!first.take()) continue;
+        for (const Line* line = &first; line != nullptr; line = table->after(*line)) add(*line);
+        first.leave();
     }
     return sum;
 }
 
 void BlockMap::forget() {
-    for (Shard& shard : shards_) {
-        shard.lock.reset();
-        // A table that another thread was growing at the moment of the fork may be half made: it is
-        // left, not unmapped.
-        shard.count = 0;
-        shard.capacity = 0;
-        shard.table = nullptr;
+    // What other threads were at in the moment of the fork may be half done: it is left, not
+    // unmapped.
+    for (auto& group : new_) {
+        for (Line& line : group) {
+            line.clear(0);
+            line.clear(1);
+            line.leave();
+        }
     }
+    table_.store(nullptr, std::memory_order_relaxed);
+    growing_.reset();
 }
 
 }  // namespace egpu::guard

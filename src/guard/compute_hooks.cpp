@@ -19,11 +19,13 @@ struct Card {
 };
 alignas(Card) constinit unsigned char storage[kMaxDevices * sizeof(Card)] = {};
 Card* const cards = reinterpret_cast<Card*>(storage);
-// The index of the only card, or -1 when there are several and each launch has to ask.
-constinit std::atomic<int> only_card{-1};
+// Where there is only one.
+constinit CardController* the_card = nullptr;
+constinit Lock the_card_lock;
 constinit std::atomic<std::uint32_t> next_thread{1};
 
-__attribute__((tls_model("initial-exec"))) constinit thread_local ThreadState state = {};
+// The last launch that took the slow path, for launch_made().
+constinit thread_local Launch own_launch = {};
 
 int index_of_self(void* self) {
     return static_cast<int>(static_cast<Card*>(self) - cards);
@@ -128,6 +130,9 @@ std::uint32_t threads_at_once(CUdevice device) {
 
 }  // namespace
 
+constinit std::atomic<CardController*> only_controller{nullptr};
+constinit thread_local ThreadState own_state = {};
+
 void set_up_compute() {
     int found = 0;
     int last = -1;
@@ -157,31 +162,58 @@ void set_up_compute() {
         ++found;
         last = index;
     }
-    only_card.store(found == 1 ? last : -1, std::memory_order_release);
+    the_card = found == 1 ? &cards[last].controller : nullptr;
+    only_controller.store(the_card, std::memory_order_release);
 }
 
 void forget_compute() {
     for (unsigned i = 0; i < kMaxDevices; ++i) cards[i].controller.after_fork_in_child();
-    only_card.store(-1, std::memory_order_relaxed);
-    state = ThreadState{};
+    the_card = nullptr;
+    the_card_lock.reset();
+    only_controller.store(nullptr, std::memory_order_relaxed);
+    own_state = ThreadState{};
 }
 
 CardController* controller_here() {
     if (!guard.active()) return nullptr;
-    int index = only_card.load(std::memory_order_relaxed);
-    if (index < 0) [[unlikely]] {
-        CUdevice device = 0;
-        if (driver.CtxGetDevice(&device) != CUDA_SUCCESS) return nullptr;
-        index = guard.index_of(device);
-        if (index < 0) return nullptr;
-    }
-    return &cards[index].controller;
+    if (the_card != nullptr) return the_card;
+    CUdevice device = 0;
+    if (driver.CtxGetDevice(&device) != CUDA_SUCCESS) return nullptr;
+    const int index = guard.index_of(device);
+    return index < 0 ? nullptr : &cards[index].controller;
 }
 
-ThreadState& thread_state() {
-    if (state.id == 0) [[unlikely]]
-        state.id = next_thread.fetch_add(1, std::memory_order_relaxed);
-    return state;
+std::uint32_t new_thread_id() {
+    return next_thread.fetch_add(1, std::memory_order_relaxed);
+}
+
+void pace_slowly(
+    const void* function,
+    unsigned gx,
+    unsigned gy,
+    unsigned gz,
+    unsigned bx,
+    unsigned by,
+    unsigned bz,
+    void* stream
+) {
+    CardController* const controller = controller_here();
+    ThreadState& thread = thread_state();
+    if (controller == nullptr) {
+        thread.wanted_ns = 0;  // nothing to give back when it fails
+        return;
+    }
+    own_launch = Launch{function, {gx, gy, gz}, {bx, by, bz}, stream};
+    controller->before_launch(thread, own_launch);
+}
+
+void launch_made(bool launched) {
+    if (own_state.card != nullptr) own_state.card->after_launch(own_state, own_launch, launched);
+}
+
+CUresult launch_failed(CUresult result) {
+    launch_made(false);
+    return result;
 }
 
 void compute_context_gone(CUcontext context) {
@@ -197,6 +229,9 @@ void compute_capture(bool begins) {
     for (unsigned i = 0; i < kMaxDevices; ++i) {
         begins ? cards[i].controller.capture_begins() : cards[i].controller.capture_ends();
     }
+    const Held held(the_card_lock);
+    if (the_card != nullptr)
+        only_controller.store(the_card->captures() ? nullptr : the_card, std::memory_order_release);
 }
 
 void compute_poll() {

@@ -1,5 +1,6 @@
 // A libcuda.so.1 that does nothing and costs nothing, so that what is measured on top of it is the
-// guard. Addresses are handed out in a row and never twice.
+// guard. Addresses are handed out in a row and never twice: each thread has a range of its own, or,
+// when egpu_addresses_in_turn is set, all have one, whose counter's line they pass to each other.
 #include <atomic>
 #include <cstdint>
 
@@ -9,8 +10,14 @@ using namespace egpu::cuda;
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
+EXPORT std::atomic<int> egpu_addresses_in_turn;
+std::atomic<int> egpu_addresses_in_turn{0};
+
 namespace {
-std::atomic<std::uint64_t> next_address{0x7f0000000000};
+alignas(128) std::atomic<std::uint64_t> next_address{0x7f0000000000};
+alignas(128) std::atomic<std::uint64_t> next_range{0x700000000000};
+constexpr std::uint64_t kRange = std::uint64_t{64} << 30U;
+thread_local std::uint64_t next_of_thread = 0;
 constexpr std::uint64_t kTotal = std::uint64_t{80} << 30U;
 }  // namespace
 
@@ -42,7 +49,14 @@ EXPORT CUresult cuCtxGetDevice(CUdevice* device) {
     return CUDA_SUCCESS;
 }
 EXPORT CUresult cuMemAlloc_v2(CUdeviceptr* address, std::size_t bytes) {
-    *address = next_address.fetch_add((bytes + 511) / 512 * 512, std::memory_order_relaxed);
+    const std::uint64_t size = (bytes + 511) / 512 * 512;
+    if (egpu_addresses_in_turn.load(std::memory_order_relaxed) != 0) {
+        *address = next_address.fetch_add(size, std::memory_order_relaxed);
+        return CUDA_SUCCESS;
+    }
+    if (next_of_thread == 0) next_of_thread = next_range.fetch_add(kRange);
+    *address = next_of_thread;
+    next_of_thread += size;
     return CUDA_SUCCESS;
 }
 EXPORT CUresult cuMemFree_v2(CUdeviceptr) {

@@ -13,6 +13,13 @@ constexpr std::uint64_t kNodeRounding = std::uint64_t{2} << 20U;
 constexpr std::size_t kMaxNodes = 1U << 16U;
 constexpr int kMaxDepth = 8;
 
+// What is kept as the owner of an executable graph: its card, and how often graph memory had been
+// trimmed there, + 1, when it was launched last.
+constexpr std::uint32_t kNeverLaunched = 0;
+constexpr std::uint64_t exec_note(CUdevice device, std::uint32_t trims) {
+    return std::uint64_t{trims} << 32U | static_cast<std::uint32_t>(device);
+}
+
 struct GraphMemoryNeed {
     std::uint64_t bytes = 0;
     CUdevice device = -1;
@@ -67,7 +74,7 @@ void remember(CUgraphExec exec, CUgraph graph) {
     Block block;
     block.key = reinterpret_cast<std::uint64_t>(exec);
     block.size = need.bytes;
-    block.owner = static_cast<std::uint64_t>(need.device);
+    block.owner = exec_note(need.device, kNeverLaunched);
     block.kind = BlockKind::exec;
     Block replaced;
     if (guard.objects.insert(block, replaced)) settle_replaced(replaced);
@@ -109,23 +116,22 @@ CUresult with_memory(GraphLaunch what) {
     Block block;
     const auto key = reinterpret_cast<std::uint64_t>(what.exec);
     if (!guard.objects.find(key, block) || block.kind != BlockKind::exec) return make(&what);
-    const auto device = static_cast<CUdevice>(block.owner);
+    const auto device = static_cast<CUdevice>(block.owner & 0xffffffffU);
     // Since its last launch nothing was trimmed: it still has its memory.
-    const std::uint32_t now = graph_trims(device) + 1;
-    if (block.handles == now) return make(&what);
+    if (block.owner == exec_note(device, graph_trims(device) + 1)) return make(&what);
     const CUresult result = with_graph_memory(
         device, block.size, what.stream, static_cast<unsigned>(what.null), make, &what
     );
     if (result == CUDA_SUCCESS) {
-        std::uint32_t trims = graph_trims(device) + 1;
+        std::uint64_t note = exec_note(device, graph_trims(device) + 1);
         guard.objects.update(
             key,
             [](Block& there, void* value) {
                 if (there.kind == BlockKind::exec)
-                    there.handles = *static_cast<std::uint32_t*>(value);
+                    there.owner = *static_cast<std::uint64_t*>(value);
                 return false;
             },
-            &trims,
+            &note,
             block
         );
     }

@@ -141,6 +141,7 @@ void Guard::find_devices() {
     int count = 0;
     driver.DeviceGetCount(&count);
     if (count > kMaxOrdinals) count = kMaxOrdinals;
+    sole_device_ = -1;
     for (int ordinal = 0; ordinal < count; ++ordinal) {
         cuda::CUdevice device = 0;
         cuda::CUuuid uuid{};
@@ -154,6 +155,7 @@ void Guard::find_devices() {
             continue;
         }
         index_of_[device] = static_cast<std::int8_t>(index);
+        if (count == 1) sole_device_ = device;
         const std::uint64_t all = size_variable("CUDA_DEVICE_MEMORY_LIMIT", -1);
         const std::uint64_t one = size_variable("CUDA_DEVICE_MEMORY_LIMIT", ordinal);
         tightened_[index].store(all < one ? all : one, std::memory_order_relaxed);
@@ -232,7 +234,7 @@ void Guard::refund(int index, std::uint64_t bytes) {
 bool Guard::reserve_stocked(int index, std::uint64_t bytes, bool managed, std::uint8_t& shard) {
     if (index < 0) return bytes == 0;
     const auto device = static_cast<unsigned>(index);
-    shard = static_cast<std::uint8_t>(thread_state().id % kShards);
+    shard = static_cast<std::uint8_t>(own_shard());
     // The total is read, not written: threads and processes that only cycle through their stocks do
     // not disturb each other.
     if (used_bytes(*ledger_, device) <= limit(index, managed) &&

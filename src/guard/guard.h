@@ -47,6 +47,9 @@ class Guard {
         return device >= 0 && device < kMaxOrdinals ? index_of_[device] : kNotListed;
     }
     int ordinal_of(int index) const;
+    // The only card that the driver shows, when the container was given it; else -1. Every context
+    // is on it.
+    cuda::CUdevice sole_device() const { return sole_device_; }
 
     // What allocations of this process may bring the container's total to, now.
     std::uint64_t limit(int index, bool managed = false);
@@ -99,6 +102,7 @@ class Guard {
     Ledger* ledger_ = nullptr;
     unsigned slot_ = kSpillSlot;
     std::int8_t index_of_[kMaxOrdinals] = {};
+    cuda::CUdevice sole_device_ = -1;
     std::atomic<std::uint64_t> tightened_[kMaxDevices] = {};  // by environment; kUnlimited: not
     std::uint32_t tightened_ppm_[kMaxDevices] = {};  // compute, by environment; kWholePpm: not
     DeviceLimits last_[kMaxDevices] = {};

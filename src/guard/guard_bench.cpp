@@ -91,6 +91,7 @@ int inside() {
         CUresult (*)(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream, void**, void**)>(
         library, "cuLaunchKernel"
     );
+    auto* in_turn = function<std::atomic<int>*>(library, "egpu_addresses_in_turn");
     const auto begin = Clock::now();
     if (init(0) != CUDA_SUCCESS) return 1;
     std::printf("init_us %.1f\n", nanoseconds_since(begin) / 1000);
@@ -101,14 +102,16 @@ int inside() {
             if (allocate(&at, 4096) != CUDA_SUCCESS) return 1;
             live.push_back(at);
         }
-        for (const unsigned threads : {1U, 2U}) {
-            const double ns = measure(threads, 20'000, [&] {
-                CUdeviceptr at = 0;
-                allocate(&at, 4096);
-                release(at);
-            });
-            std::printf("pair_%zu_%u %.1f\n", count, threads, ns);
-        }
+        const auto pair = [&] {
+            CUdeviceptr at = 0;
+            allocate(&at, 4096);
+            release(at);
+        };
+        std::printf("pair_%zu_1 %.1f\n", count, measure(1, 20'000, pair));
+        std::printf("pair_%zu_2 %.1f\n", count, measure(2, 20'000, pair));
+        in_turn->store(1);
+        std::printf("pair_%zu_turns %.1f\n", count, measure(2, 20'000, pair));
+        in_turn->store(0);
     }
     std::printf("mem_get_info %.1f\n", measure(1, 20'000, [&] {
                     std::size_t free = 0;
@@ -258,10 +261,13 @@ constexpr Row kRows[] = {
     {"launch_2", "kernel launch, 2 threads, ns", "79"},
     {"pair_0_1", "alloc and free, nothing live, 1 thread, ns", "1,030 to 1,150"},
     {"pair_0_2", "alloc and free, nothing live, 2 threads, ns", "1,900"},
+    {"pair_0_turns", "alloc and free, nothing live, 2 threads, addresses in turn, ns", ""},
     {"pair_1000_1", "alloc and free, 1,000 live, 1 thread, ns", "3,400"},
     {"pair_1000_2", "alloc and free, 1,000 live, 2 threads, ns", ""},
+    {"pair_1000_turns", "alloc and free, 1,000 live, 2 threads, addresses in turn, ns", ""},
     {"pair_10000_1", "alloc and free, 10,000 live, 1 thread, ns", "29,800"},
     {"pair_10000_2", "alloc and free, 10,000 live, 2 threads, ns", ""},
+    {"pair_10000_turns", "alloc and free, 10,000 live, 2 threads, addresses in turn, ns", ""},
     {"mem_get_info", "cuMemGetInfo, ns", "1,200 to 1,460"},
 };
 

@@ -70,9 +70,9 @@ constexpr NameTable make_names() {
 }
 constexpr NameTable kByName = make_names();
 
-constinit std::atomic<void*> real_functions[kHooks] = {};
-
 }  // namespace
+
+constinit std::atomic<void*> real_functions[kHooks] = {};
 
 const HookEntry& hook_entry(HookId id) {
     return kEntries[static_cast<unsigned>(id)];
@@ -99,13 +99,11 @@ void learn_real(HookId id, void* real) {
     );
 }
 
-void* real_function(HookId id) {
-    std::atomic<void*>& slot = real_functions[static_cast<unsigned>(id)];
-    if (void* known = slot.load(std::memory_order_acquire); known != nullptr) return known;
+void* look_up_real(HookId id) {
     const HookEntry& entry = hook_entry(id);
     if (void* found = driver_function(entry.library, entry.spelling); found != nullptr)
         learn_real(id, found);
-    return slot.load(std::memory_order_acquire);
+    return real_functions[static_cast<unsigned>(id)].load(std::memory_order_acquire);
 }
 
 void* driver_function(DriverLibrary library, const char* name) {

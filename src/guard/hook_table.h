@@ -40,8 +40,17 @@ const char* library_name(DriverLibrary library);
 
 // The driver's own function behind a hook: remembered by learn_real(), else looked up in the loaded
 // driver. nullptr when the driver does not have it. Any thread.
-void* real_function(HookId id);
 void learn_real(HookId id, void* real);
+void* look_up_real(HookId id);
+extern std::atomic<void*> real_functions[kHooks];
+// Without looking it up: nullptr also when nobody has asked yet.
+inline void* known_function(HookId id) {
+    return real_functions[static_cast<unsigned>(id)].load(std::memory_order_acquire);
+}
+inline void* real_function(HookId id) {
+    void* known = known_function(id);
+    return known != nullptr ? known : look_up_real(id);
+}
 
 // The driver's function of that name for functions that have no hook; nullptr when there is none.
 void* driver_function(DriverLibrary library, const char* name);

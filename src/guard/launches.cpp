@@ -7,7 +7,7 @@ namespace {
 
 using namespace egpu::cuda;
 
-inline Launch describe(
+[[gnu::always_inline]] inline Launch describe(
     const void* function,
     unsigned gx,
     unsigned gy,
@@ -27,23 +27,29 @@ inline Launch describe(
 using namespace egpu::guard;
 using namespace egpu::cuda;
 
-#define EGPU_LAUNCH_KERNEL(name, null)                                                        \
-    EGPU_EXPORT CUresult name(                                                                \
-        CUfunction f,                                                                         \
-        unsigned gx,                                                                          \
-        unsigned gy,                                                                          \
-        unsigned gz,                                                                          \
-        unsigned bx,                                                                          \
-        unsigned by,                                                                          \
-        unsigned bz,                                                                          \
-        unsigned shared,                                                                      \
-        CUstream stream,                                                                      \
-        void** params,                                                                        \
-        void** extra                                                                          \
-    ) {                                                                                       \
-        return paced(describe(f, gx, gy, gz, bx, by, bz, stream, null), [&] {                 \
-            return EGPU_REAL(name)(f, gx, gy, gz, bx, by, bz, shared, stream, params, extra); \
-        });                                                                                   \
+#define EGPU_KERNEL_PARAMETERS                                                                  \
+    CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, \
+        unsigned shared, CUstream stream, void **params, void **extra
+#define EGPU_KERNEL_ARGUMENTS f, gx, gy, gz, bx, by, bz, shared, stream, params, extra
+
+// The launch that programs make all the time: the hook itself calls nothing but the driver, so that
+// it saves no registers for other calls.
+#define EGPU_LAUNCH_KERNEL(name, null)                                                     \
+    EGPU_EXPORT CUresult name(EGPU_KERNEL_PARAMETERS);                                     \
+    namespace {                                                                            \
+    [[gnu::noinline]] CUresult name##_slowly(EGPU_KERNEL_PARAMETERS) {                     \
+        return paced_slowly(describe(f, gx, gy, gz, bx, by, bz, stream, null), [&] {       \
+            return EGPU_REAL(name)(EGPU_KERNEL_ARGUMENTS);                                 \
+        });                                                                                \
+    }                                                                                      \
+    }                                                                                      \
+    EGPU_EXPORT CUresult name(EGPU_KERNEL_PARAMETERS) {                                    \
+        const auto real = reinterpret_cast<decltype(&name)>(known_function(HookId::name)); \
+        if (real == nullptr || !paid(describe(f, gx, gy, gz, bx, by, bz, stream, null)))   \
+            [[unlikely]]                                                                   \
+            return name##_slowly(EGPU_KERNEL_ARGUMENTS);                                   \
+        const CUresult result = real(EGPU_KERNEL_ARGUMENTS);                               \
+        return result == CUDA_SUCCESS ? result : launch_failed(result);                    \
     }
 EGPU_LAUNCH_KERNEL(cuLaunchKernel, Null::legacy)
 EGPU_LAUNCH_KERNEL(cuLaunchKernel_ptsz, Null::per_thread)
@@ -123,7 +129,9 @@ EGPU_EXPORT CUresult cuLaunch(CUfunction f) {
 }
 
 namespace {
-Launch old_grid(CUfunction f, int width, int height, CUstream stream) {
+[[gnu::always_inline]] inline Launch old_grid(
+    CUfunction f, int width, int height, CUstream stream
+) {
     return describe(
         f,
         static_cast<unsigned>(width),

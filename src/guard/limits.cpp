@@ -5,8 +5,6 @@
 namespace egpu::guard {
 namespace {
 
-constexpr int kTries = 8;
-
 // The words may change meanwhile; whether they did is asked afterwards.
 void copy_words(void* to, const void* from, std::size_t bytes) {
     const auto* words = static_cast<const std::uint64_t*>(from);
@@ -31,7 +29,7 @@ const char* why_invalid(const LimitsPage& page, std::size_t file_size) {
 }
 
 bool read_device(const LimitsPage& page, unsigned index, DeviceLimits& out) {
-    for (int i = 0; i < kTries; ++i) {
+    for (int i = 0; i < kLimitsTries; ++i) {
         const std::uint32_t before = page.generation.load(std::memory_order_acquire);
         DeviceLimits copy;
         copy_words(&copy, &page.body[before & 1U].devices[index], sizeof copy);
@@ -44,26 +42,8 @@ bool read_device(const LimitsPage& page, unsigned index, DeviceLimits& out) {
     return false;
 }
 
-bool read_memory(const LimitsPage& page, unsigned index, MemoryLimits& out) {
-    for (int i = 0; i < kTries; ++i) {
-        const std::uint32_t before = page.generation.load(std::memory_order_acquire);
-        const DeviceLimits& from = page.body[before & 1U].devices[index];
-        const MemoryLimits copy{
-            __atomic_load_n(&from.mem_hard, __ATOMIC_RELAXED),
-            __atomic_load_n(&from.mem_soft, __ATOMIC_RELAXED),
-            __atomic_load_n(&from.overhead_bytes, __ATOMIC_RELAXED),
-            __atomic_load_n(&from.flags, __ATOMIC_RELAXED)};
-        std::atomic_thread_fence(std::memory_order_acquire);
-        if (page.generation.load(std::memory_order_relaxed) == before) [[likely]] {
-            out = copy;
-            return true;
-        }
-    }
-    return false;
-}
-
 int find_device(const LimitsPage& page, const std::uint8_t (&uuid)[16]) {
-    for (int i = 0; i < kTries; ++i) {
+    for (int i = 0; i < kLimitsTries; ++i) {
         const std::uint32_t before = page.generation.load(std::memory_order_acquire);
         const LimitsBody& body = page.body[before & 1U];
         const unsigned count = body.device_count <= kMaxDevices ? body.device_count : kMaxDevices;
@@ -76,17 +56,6 @@ int find_device(const LimitsPage& page, const std::uint8_t (&uuid)[16]) {
         if (page.generation.load(std::memory_order_relaxed) == before) return found;
     }
     return -1;
-}
-
-std::uint64_t effective_limit(const MemoryLimits& limits, bool managed) {
-    std::uint64_t limit = limits.hard;
-    if (limit == kUnlimited) return kUnlimited;
-    if (managed && (limits.flags & kManagedOvercommit) != 0 && limits.soft > limit)
-        limit = limits.soft;
-    if ((limits.flags & kChargeOverhead) != 0) {
-        limit = limit > limits.overhead ? limit - limits.overhead : 0;
-    }
-    return limit;
 }
 
 bool parse_size(const char* text, std::uint64_t& bytes) {

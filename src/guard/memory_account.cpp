@@ -32,10 +32,6 @@ bool holds_nothing(std::uint32_t live) {
     return live == 0 || (live & kOwnerDied) != 0;
 }
 
-std::uint64_t used_bytes(const Ledger& ledger, unsigned device) {
-    return (ledger.totals[device].word.load(std::memory_order_acquire) & kUnitMask) * kUnitBytes;
-}
-
 bool try_reserve(
     Ledger& ledger, unsigned slot, unsigned device, std::uint64_t bytes, std::uint64_t limit_bytes
 ) {

@@ -35,7 +35,9 @@ inline unsigned slots_so_far(const Ledger& ledger) {
 
 // Bytes that all processes hold of `device` now, by the total; the spare of their stocks
 // (memory_stock.h) is in it.
-std::uint64_t used_bytes(const Ledger& ledger, unsigned device);
+inline std::uint64_t used_bytes(const Ledger& ledger, unsigned device) {
+    return (ledger.totals[device].word.load(std::memory_order_acquire) & kUnitMask) * kUnitBytes;
+}
 
 // Adds `bytes` (rounded up to 512) for `slot` when the sum stays within `limit_bytes`. False, with
 // nothing changed, when it would not. The limit may be below what is used already: then everything

@@ -1,4 +1,5 @@
 // Linear, pitched and managed memory, and the free of everything that has a device address.
+#include "guard/compute_hooks.h"
 #include "guard/memory_account.h"
 #include "guard/place.h"
 #include "guard/pools.h"
@@ -14,19 +15,26 @@ void free_at(CUdeviceptr address) {
 }
 
 // Remembers what was reserved and allocated; undoes both when there is no memory for that.
-CUresult remember(Block block, CUdeviceptr address, const Place& place) {
+CUresult remember(Block& block, CUdeviceptr address) {
     block.key = address;
-    block.owner = reinterpret_cast<std::uint64_t>(place.context);
-    block.device = static_cast<std::int16_t>(place.index);
-    block.kind = BlockKind::plain;
     Block replaced;
-    if (!guard.addresses.insert(block, replaced)) {
+    if (!guard.addresses.insert(block, replaced)) [[unlikely]] {
         free_at(address);
         guard.refund(block);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
-    settle_replaced(replaced);
+    if (replaced.kind != BlockKind::none) [[unlikely]]
+        settle_replaced(replaced);
     return CUDA_SUCCESS;
+}
+
+Block block_at(const Place& place, std::uint64_t bytes) {
+    Block block;
+    block.size = bytes;
+    block.owner = reinterpret_cast<std::uint64_t>(place.context);
+    block.device = static_cast<std::int16_t>(place.index);
+    block.kind = BlockKind::plain;
+    return block;
 }
 
 // Reserves, calls, and remembers. `call` allocates and leaves the address in `address`.
@@ -34,9 +42,7 @@ template <class Call>
 CUresult allocate(std::uint64_t bytes, bool managed, CUdeviceptr& address, Call call) {
     const Place place = current_place();
     if (!place.known || bytes == 0) return call();
-    Block block;
-    block.size = bytes;
-    block.device = static_cast<std::int16_t>(place.index);
+    Block block = block_at(place, bytes);
     if (!guard.reserve_stocked(place.index, bytes, managed, block.shard))
         return CUDA_ERROR_OUT_OF_MEMORY;
     const CUresult result = call();
@@ -44,7 +50,7 @@ CUresult allocate(std::uint64_t bytes, bool managed, CUdeviceptr& address, Call 
         guard.refund(block);
         return result;
     }
-    return remember(block, address, place);
+    return remember(block, address);
 }
 
 // As allocate(); how much it took is known only after the call, in `actual`.
@@ -72,9 +78,8 @@ CUresult allocate_pitched(
     } else {
         actual = bytes;
     }
-    Block block;
-    block.size = actual;
-    return remember(block, address, place);
+    Block block = block_at(place, actual);
+    return remember(block, address);
 }
 
 // Takes the entry out before the driver frees: another thread may be given the address at once.
@@ -82,6 +87,8 @@ bool take_allocation(CUdeviceptr address, Block& block) {
     const auto is_allocation = [](Block& there, void*) {
         return there.kind == BlockKind::plain || there.kind == BlockKind::pooled;
     };
+    if (guard.addresses.take_new(address, block, own_shard())) [[likely]]
+        return true;
     return guard.addresses.update(address, is_allocation, nullptr, block) &&
            (block.kind == BlockKind::plain || block.kind == BlockKind::pooled);
 }

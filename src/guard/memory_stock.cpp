@@ -3,20 +3,6 @@
 namespace egpu::guard {
 namespace {
 
-constexpr std::uint64_t reserved_of(std::uint64_t word) {
-    return word >> kSpareBits;
-}
-
-// The words are the container's: more spare than is reserved is nonsense.
-constexpr std::uint64_t spare_of(std::uint64_t word) {
-    const std::uint64_t spare = word & kSpareMask;
-    return spare < reserved_of(word) ? spare : reserved_of(word);
-}
-
-constexpr std::uint64_t stock_word(std::uint64_t reserved, std::uint64_t spare) {
-    return reserved << kSpareBits | spare;
-}
-
 // Whoever is adding up the slots starts again.
 void change_epoch(DeviceTotals& totals) {
     std::uint64_t seen = totals.word.load(std::memory_order_acquire);
@@ -70,37 +56,6 @@ std::uint64_t gather_of(
 }
 
 }  // namespace
-
-bool take_spare(
-    Ledger& ledger, unsigned slot, unsigned shard, unsigned device, std::uint64_t bytes
-) {
-    const std::uint64_t units = to_units(bytes);
-    Word64& word = ledger.stocks[slot].shards[shard].word[device];
-    std::uint64_t seen = word.load(std::memory_order_relaxed);
-    while (spare_of(seen) >= units) {
-        if (word.compare_exchange_weak(seen, seen - units, std::memory_order_seq_cst)) return true;
-    }
-    return false;
-}
-
-bool keep_spare(
-    Ledger& ledger, unsigned slot, unsigned shard, unsigned device, std::uint64_t bytes
-) {
-    const std::uint64_t units = to_units(bytes);
-    Word64& word = ledger.stocks[slot].shards[shard].word[device];
-    std::uint64_t seen = word.load(std::memory_order_relaxed);
-    while (units <= kSpareUnits && spare_of(seen) + units <= kSpareUnits &&
-           spare_of(seen) + units <= reserved_of(seen)) {
-        if (word.compare_exchange_weak(
-                seen,
-                stock_word(reserved_of(seen), spare_of(seen) + units),
-                std::memory_order_seq_cst
-            )) {
-            return true;
-        }
-    }
-    return false;
-}
 
 void move_to_stock(
     Ledger& ledger, unsigned slot, unsigned shard, unsigned device, std::uint64_t bytes

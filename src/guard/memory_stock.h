@@ -12,17 +12,55 @@
 
 namespace egpu::guard {
 
+// The halves of a shard's word.
+constexpr std::uint64_t reserved_of(std::uint64_t word) {
+    return word >> kSpareBits;
+}
+
+// The words are the container's: more spare than is reserved is nonsense.
+constexpr std::uint64_t spare_of(std::uint64_t word) {
+    const std::uint64_t spare = word & kSpareMask;
+    return spare < reserved_of(word) ? spare : reserved_of(word);
+}
+
+constexpr std::uint64_t stock_word(std::uint64_t reserved, std::uint64_t spare) {
+    return reserved << kSpareBits | spare;
+}
+
 // Takes `bytes` (rounded up to 512) out of the spare of one shard. False, with nothing changed,
 // when there is not so much. The caller has seen that the total is within the limit.
-bool take_spare(
+inline bool take_spare(
     Ledger& ledger, unsigned slot, unsigned shard, unsigned device, std::uint64_t bytes
-);
+) {
+    const std::uint64_t units = to_units(bytes);
+    Word64& word = ledger.stocks[slot].shards[shard].word[device];
+    std::uint64_t seen = word.load(std::memory_order_relaxed);
+    while (spare_of(seen) >= units) {
+        if (word.compare_exchange_weak(seen, seen - units, std::memory_order_seq_cst)) return true;
+    }
+    return false;
+}
 
 // Gives `bytes` that are reserved in the shard to its spare. False, with nothing changed, when that
 // would be more than is kept: refund_stocked() then.
-bool keep_spare(
+inline bool keep_spare(
     Ledger& ledger, unsigned slot, unsigned shard, unsigned device, std::uint64_t bytes
-);
+) {
+    const std::uint64_t units = to_units(bytes);
+    Word64& word = ledger.stocks[slot].shards[shard].word[device];
+    std::uint64_t seen = word.load(std::memory_order_relaxed);
+    while (units <= kSpareUnits && spare_of(seen) + units <= kSpareUnits &&
+           spare_of(seen) + units <= reserved_of(seen)) {
+        if (word.compare_exchange_weak(
+                seen,
+                stock_word(reserved_of(seen), spare_of(seen) + units),
+                std::memory_order_seq_cst
+            )) {
+            return true;
+        }
+    }
+    return false;
+}
 
 // `bytes` that were reserved for the slot (reserve()) are reserved in its shard from now on.
 void move_to_stock(

@@ -19,7 +19,8 @@ inline Place current_place() {
     Place place;
     if (driver.CtxGetCurrent(&place.context) != cuda::CUDA_SUCCESS || place.context == nullptr)
         return place;
-    if (driver.CtxGetDevice(&place.device) != cuda::CUDA_SUCCESS) return place;
+    place.device = guard.sole_device();
+    if (place.device < 0 && driver.CtxGetDevice(&place.device) != cuda::CUDA_SUCCESS) return place;
     place.context = owning_context(place.context);
     place.index = guard.index_of(place.device);
     place.known = true;

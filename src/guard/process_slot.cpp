@@ -23,12 +23,13 @@ namespace {
 
 constexpr std::uint64_t kExitNs =
     2'000'000'000;  // how long a process may take to end, or has become another program
-constexpr std::size_t kStackBytes = 64 * 1024;
+constexpr std::size_t kStackBytes = 128 * 1024;  // the least that aarch64 takes
 constexpr long kFutexOffset =
     static_cast<long>(offsetof(ProcessSlot, live)) -
     static_cast<long>(offsetof(ProcessSlot, robust) + offsetof(RobustList, node_next));
 
-// What the helper thread is given. Lives as long as the process: mapped, never freed.
+// What the helper thread is given, and its stack. Lives as long as the process: mapped, never
+// freed.
 struct Task {
     Ledger* ledger = nullptr;
     unsigned slot = kSpillSlot;
@@ -36,6 +37,7 @@ struct Task {
     std::atomic<std::uint32_t> never{0};
     RobustList
         list{};  // covers the moment between the claim and the move of the list into the slot
+    alignas(64) unsigned char stack[kStackBytes];
 };
 
 Task* new_task() {
@@ -104,15 +106,11 @@ void settle(Ledger& ledger, unsigned index) {
     slot.died_ns.store(0, std::memory_order_relaxed);
 }
 
-// Who this process is, for others to compare with /proc.
-struct Name {
-    std::uint64_t start_time = own_start_time();
-    std::uint64_t pid_namespace = own_pid_namespace();
-};
-
-void name_holder(ProcessSlot& slot, std::uint32_t word, const Name& name) {
-    slot.start_time.store(name.start_time, std::memory_order_relaxed);
-    slot.pid_namespace.store(name.pid_namespace, std::memory_order_relaxed);
+// Who this process is, for others to compare with /proc. Its start time comes later: to read it
+// takes as long as all else that cuInit does with files.
+void name_holder(ProcessSlot& slot, std::uint32_t word, std::uint64_t pid_namespace) {
+    slot.start_time.store(0, std::memory_order_relaxed);
+    slot.pid_namespace.store(pid_namespace, std::memory_order_relaxed);
     const auto pid = static_cast<std::uint32_t>(getpid());
     slot.holder.store(std::uint64_t{word} << 32U | pid, std::memory_order_release);
 }
@@ -183,6 +181,7 @@ void* hold(void* argument) {
             RobustList{&slot.robust.node_next, kFutexOffset, nullptr, &slot.robust.head_next};
         std::atomic_signal_fence(std::memory_order_seq_cst);
         syscall(SYS_set_robust_list, &slot.robust, 3 * sizeof(void*));
+        slot.start_time.store(own_start_time(), std::memory_order_relaxed);
         // The texts stay; from here on they are those of this word.
         const std::uint64_t pid = slot.holder.load(std::memory_order_relaxed) & 0xffffffffU;
         slot.holder.store(std::uint64_t{tid} << 32U | pid, std::memory_order_release);
@@ -212,24 +211,19 @@ bool start_thread(Task& task) {
     const CreateThread create = thread_maker();
     const auto attr_init = libc_as<int (*)(pthread_attr_t*)>("pthread_attr_init");
     const auto set_stack =
-        libc_as<int (*)(pthread_attr_t*, std::size_t)>("pthread_attr_setstacksize");
-    const auto set_detached = libc_as<int (*)(pthread_attr_t*, int)>("pthread_attr_setdetachstate");
-    const auto attr_destroy = libc_as<int (*)(pthread_attr_t*)>("pthread_attr_destroy");
-    if (create == nullptr || attr_init == nullptr || set_stack == nullptr ||
-        set_detached == nullptr || attr_destroy == nullptr) {
-        return false;
-    }
+        libc_as<int (*)(pthread_attr_t*, void*, std::size_t)>("pthread_attr_setstack");
+    if (create == nullptr || attr_init == nullptr || set_stack == nullptr) return false;
+    // Attributes with a stack hold nothing that would have to be freed, and a thread that never
+    // ends need not be detached.
     pthread_attr_t attributes;
-    if (attr_init(&attributes) != 0) return false;
-    set_stack(&attributes, kStackBytes);
-    set_detached(&attributes, PTHREAD_CREATE_DETACHED);
+    if (attr_init(&attributes) != 0 || set_stack(&attributes, task.stack, kStackBytes) != 0)
+        return false;
     std::uint64_t all = ~std::uint64_t{0};
     std::uint64_t before = 0;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
     pthread_t thread{};
     const int error = create(&thread, &attributes, hold, &task);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
-    attr_destroy(&attributes);
     return error == 0;
 }
 
@@ -294,7 +288,8 @@ bool marked_holder_is_gone(ProcessSlot& slot) {
 
 SlotClaim claim_slot(Ledger& ledger) {
     SlotClaim claim;
-    const Name name;  // asked for first: the slot is without a name for a moment only
+    // Asked for first: the slot is without a name for a moment only.
+    const std::uint64_t pid_namespace = own_pid_namespace();
     const std::uint32_t word =
         kHeldByPid | (static_cast<std::uint32_t>(getpid()) & (kHeldByPid - 1));
     if (!claim_as(ledger, word, claim.slot)) {
@@ -306,12 +301,15 @@ SlotClaim claim_slot(Ledger& ledger) {
         return claim;
     }
     settle(ledger, claim.slot);
-    name_holder(ledger.slots[claim.slot], word, name);
+    name_holder(ledger.slots[claim.slot], word, pid_namespace);
     if (Task* task = new_task(); task != nullptr) {
         task->ledger = &ledger;
         task->slot = claim.slot;
         task->word = word;
         claim.by_thread = start_thread(*task);
+    }
+    if (!claim.by_thread) {
+        ledger.slots[claim.slot].start_time.store(own_start_time(), std::memory_order_relaxed);
     }
     return claim;
 }

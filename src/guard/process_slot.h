@@ -1,7 +1,7 @@
 // A process's place in the ledger: claimed once, held until the process ends however it ends, and
 // seen to be free by everyone else without asking anyone.
 //
-// The holder is a helper thread (64 KiB of stack, all signals blocked) that sleeps for the rest of
+// The holder is a helper thread (128 KiB of stack, all signals blocked) that sleeps for the rest of
 // the process's life: the kernel marks the slot's robust futex word when the thread ends, by exit,
 // by SIGKILL or by execve, across pid namespaces and without /proc. Until that thread has run, and
 // where threads cannot be made, the slot is held by pid: nobody waits for the thread to be

@@ -72,27 +72,13 @@ std::uint64_t CardController::word_of(std::uint64_t key) {
     return CostEntry::confidence(word) == 0 ? 0 : word;
 }
 
-void CardController::add_shape(ThreadState& thread, std::uint32_t slot) {
-    for (std::uint8_t i = 0; i < thread.shapes; ++i) {
-        if (thread.shape[i].slot != slot) continue;
-        ++thread.shape[i].count;
-        thread.last_shape = i;
-        return;
-    }
-    if (thread.shapes == ThreadState::kShapes) {
-        thread.broken = true;
-        return;
-    }
-    thread.shape[thread.shapes] = {slot, 1};
-    thread.last_shape = thread.shapes++;
-}
-
 void CardController::publish(const ThreadState& thread, std::uint64_t now_ns) {
     bucket_->demand_ns.store(now_ns, std::memory_order_relaxed);
-    if (thread.launches == 0) return;
-    counters_->launches.fetch_add(thread.launches, std::memory_order_relaxed);
-    counters_->charged_ns.fetch_add(thread.segment_ns, std::memory_order_relaxed);
-    const std::uint64_t each = thread.segment_ns / thread.launches;
+    const std::uint32_t launches = thread.launches();
+    if (launches == 0) return;
+    counters_->launches.fetch_add(launches, std::memory_order_relaxed);
+    counters_->charged_ns.fetch_add(thread.segment_ns(), std::memory_order_relaxed);
+    const std::uint64_t each = thread.segment_ns() / launches;
     // The largest fades, so that one slow start does not deepen the bucket for good.
     std::uint64_t largest = bucket_->largest_ns.load(std::memory_order_relaxed);
     largest = each > largest ? each : largest - largest / 256;
@@ -110,17 +96,17 @@ void CardController::drop_segment(ThreadState& thread) {
         }
     }
     thread.start_event = 0;
-    thread.segment_ns = 0;
-    thread.launches = 0;
+    thread.segment_credit_ns = thread.credit_ns;
+    thread.other_launches = 0;
+    for (auto& each : thread.shape) each = {};
     thread.shapes = 0;
-    thread.last_shape = 0;
     thread.broken = false;
     thread.first = false;
 }
 
-// The slow path: the thread is out of credit, the shape is unknown, the policy changed or somebody
-// captures.
-bool CardController::slow_before(ThreadState& thread, const Launch& launch, std::uint64_t key) {
+bool CardController::slow_before(ThreadState& thread, const Launch& launch) {
+    if (policy_seq_ == nullptr) return false;
+    const std::uint64_t key = shape_key(launch);
     if (thread.card != this) {
         // What another card's controller holds for this thread expires there.
         const std::uint32_t id = thread.id;
@@ -135,8 +121,8 @@ bool CardController::slow_before(ThreadState& thread, const Launch& launch, std:
     platform_->load_policy(platform_->self, &policy);
     thread.off = policy.mode == ComputeMode::kOff;
     if (thread.off) {
-        drop_segment(thread);
         thread.credit_ns = 0;
+        drop_segment(thread);
         return false;
     }
     std::uint64_t word = word_of(key);
@@ -146,17 +132,16 @@ bool CardController::slow_before(ThreadState& thread, const Launch& launch, std:
         owner_of(launch.stream, thread.id).exchange(thread.id, std::memory_order_relaxed);
     if ((thread.stream != launch.stream && thread.stream != nullptr) ||
         (owner != thread.id && owner != 0)) {
-        thread.broken = thread.launches != 0;
+        thread.broken = thread.launches() != 0;
         thread.many_streams = ThreadState::kManyStreams;
     }
-    thread.stream = launch.stream;
-    thread.credit_ns += thread.stashed_ns;
+    change_stream(thread, launch.stream);
+    thread.add_credit(thread.stashed_ns);
     thread.stashed_ns = 0;
     const bool waits = thread.exclusive;
     thread.exclusive = false;
     if (!waits && word != 0 &&
         thread.credit_ns >= static_cast<std::int64_t>(CostEntry::cost(word)) && policy.gated == 0) {
-        thread.credit_ns -= static_cast<std::int64_t>(CostEntry::cost(word));
         count_launch(thread, slot, CostEntry::cost(word));
         return false;
     }
@@ -171,6 +156,7 @@ bool CardController::slow_before(ThreadState& thread, const Launch& launch, std:
     hold(key, policy, drain);
     if (policy.mode == ComputeMode::kOff) {
         thread.off = true;
+        thread.add_credit(-thread.credit_ns);
         return false;
     }
 
@@ -180,9 +166,8 @@ bool CardController::slow_before(ThreadState& thread, const Launch& launch, std:
     if (thread.credit_ns < static_cast<std::int64_t>(cost)) {
         const std::uint64_t grab = cost > config_.grab_ns ? cost : config_.grab_ns;
         Bucket(bucket_->word).charge(now, rate_of(policy), static_cast<std::int64_t>(grab));
-        thread.credit_ns += static_cast<std::int64_t>(grab);
+        thread.add_credit(static_cast<std::int64_t>(grab));
     }
-    thread.credit_ns -= static_cast<std::int64_t>(cost);
     thread.first = word == 0;
     thread.exclusive = drain && outstanding_.load(std::memory_order_relaxed) == 0;
     thread.grabs = thread.exclusive
@@ -191,7 +176,6 @@ bool CardController::slow_before(ThreadState& thread, const Launch& launch, std:
     if (thread.many_streams != 0 && !thread.exclusive && !thread.first) {
         thread.close_after = false;
         thread.opened_ns = now;
-        thread.stream = launch.stream;
     } else {
         thread.close_after =
             thread.first || thread.exclusive || CostEntry::alone(word) || thread.measure_alone;
@@ -212,10 +196,11 @@ void CardController::after_launch(ThreadState& thread, const Launch& launch, boo
     const bool close = thread.close_after;
     thread.close_after = false;
     if (!launched) {
-        if (thread.wanted_ns == 0 || thread.launches == 0) return;  // nothing was charged for it
-        --thread.launches;
-        thread.segment_ns -=
-            thread.wanted_ns < thread.segment_ns ? thread.wanted_ns : thread.segment_ns;
+        const std::uint32_t launches = thread.launches();
+        if (thread.wanted_ns == 0 || launches == 0) return;  // nothing was charged for it
+        thread.other_launches = launches - 1;  // which of them does not matter: no lesson in these
+        for (auto& each : thread.shape) each = {};
+        thread.shapes = 0;
         thread.credit_ns += static_cast<std::int64_t>(thread.wanted_ns);
         thread.wanted_ns = 0;
         thread.broken = true;
@@ -227,7 +212,7 @@ void CardController::after_launch(ThreadState& thread, const Launch& launch, boo
     if (thread.exclusive) {
         // The next launch takes the slow path and waits there until this one is measured.
         thread.stashed_ns = thread.credit_ns;
-        thread.credit_ns = 0;
+        thread.add_credit(-thread.credit_ns);
     }
     ComputePolicy policy;
     platform_->load_policy(platform_->self, &policy);
@@ -318,8 +303,7 @@ void CardController::hold(std::uint64_t key, ComputePolicy& policy, bool drain) 
 }
 
 void CardController::forget(const void* graph_exec) {
-    const Launch launch{.function = graph_exec};
-    const std::uint64_t key = shape_key(graph_exec, launch.grid, launch.block);
+    const std::uint64_t key = shape_key(Launch{.function = graph_exec});
     costs_.forget(key);
     const Locked locked(lock_);
     if (!locked) return;

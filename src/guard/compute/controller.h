@@ -64,14 +64,15 @@ struct ThreadState {
     static constexpr int kShapes = 4;
     static constexpr std::uint8_t kManyStreams = 8;  // grabs
 
-    const CardController* card;  // which controller the rest belongs to
-    std::int64_t credit_ns;      // taken from the bucket, not used yet
-    std::int64_t stashed_ns;     // credit put aside so that the next launch takes the slow path
-    void* stream;                // of the open segment
-    std::uint64_t segment_ns;    // charged in the open segment
-    std::uint64_t opened_ns;     // when the segment's start event had been recorded
-    std::uint64_t wanted_ns;     // cost of the last launch
-    std::uint32_t launches;      // in the open segment
+    CardController* card;     // which controller the rest belongs to
+    std::int64_t credit_ns;   // taken from the bucket, not used yet
+    std::int64_t stashed_ns;  // credit put aside so that the next launch takes the slow path
+    void* stream;             // of the last launch
+    std::atomic<std::uint32_t>* owner;  // of that stream, in the controller's table
+    std::int64_t segment_credit_ns;  // credit_ns would be this without the open segment's launches
+    std::uint64_t opened_ns;         // when the segment's start event had been recorded
+    std::uint64_t wanted_ns;         // cost of the last launch
+    std::uint32_t other_launches;    // in the open segment, that no shape[] counts
     std::uint32_t id;
     std::uint32_t policy_seq;
     std::uint32_t start_generation;
@@ -86,11 +87,25 @@ struct ThreadState {
         many_streams;  // counts down since it last launched on another stream, or others on its own
     bool exclusive;    // measured alone, and nothing else launched meanwhile
     std::uint8_t grabs;  // since the last of these
-    std::uint8_t last_shape;
-    struct {
-        std::uint32_t slot;
+    struct Shape {
+        std::uint32_t slot;  // + 1; 0: not in use
         std::uint32_t count;
-    } shape[kShapes];
+    };
+    Shape shape[kShapes];  // of the last launch first
+
+    std::uint64_t segment_ns() const {
+        return static_cast<std::uint64_t>(segment_credit_ns - credit_ns);
+    }
+    // Takes from the bucket or gives back; no launch is charged.
+    void add_credit(std::int64_t ns) {
+        credit_ns += ns;
+        segment_credit_ns += ns;
+    }
+    std::uint32_t launches() const {
+        std::uint32_t sum = other_launches;
+        for (const auto& each : shape) sum += each.count;
+        return sum;
+    }
 };
 static_assert(sizeof(ThreadState) <= 160);
 
@@ -107,7 +122,13 @@ class CardController {
     );
 
     // Charges the launch, holding it back when the share is used up. True: call after_launch().
-    bool before_launch(ThreadState& thread, const Launch& launch);
+    bool before_launch(ThreadState& thread, const Launch& launch) {
+        const bool plain = policy_seq_ != nullptr && captures_.load(std::memory_order_relaxed) == 0;
+        return !(plain && pay_from_credit(thread, launch)) && slow_before(thread, launch);
+    }
+    // The fast path of before_launch(): true when that is all there is to do. Else nothing was
+    // charged, and before_launch() is due. Only while attached, and while nobody captures.
+    bool pay_from_credit(ThreadState& thread, const Launch& launch);
     // `launched`: the driver took it; if not, the charge is given back.
     void after_launch(ThreadState& thread, const Launch& launch, bool launched);
 
@@ -116,6 +137,7 @@ class CardController {
     // missing costs a wrong charge, not a broken graph: no event is recorded without asking.
     void capture_begins() { captures_.fetch_add(1, std::memory_order_relaxed); }
     void capture_ends();
+    bool captures() const { return captures_.load(std::memory_order_relaxed) != 0; }
 
     // A CUgraphExec is destroyed, or a function is gone with its module: the handle may be reused.
     void forget(const void* graph_exec);
@@ -167,8 +189,10 @@ class CardController {
         std::uint64_t key[ThreadState::kShapes];
     };
 
-    bool slow_before(ThreadState& thread, const Launch& launch, std::uint64_t key);
-    void add_shape(ThreadState& thread, std::uint32_t slot);
+    // Out of credit, the shape is unknown, the policy changed, launches are not charged, or
+    // somebody captures.
+    bool slow_before(ThreadState& thread, const Launch& launch);
+    static void count_another(ThreadState& thread, std::uint32_t name);
     void count_launch(ThreadState& thread, std::uint32_t slot, std::uint64_t cost);
     // Both take the lock.
     void begin_segment(ThreadState& thread, const Launch& launch, std::uint64_t now_ns);
@@ -198,6 +222,7 @@ class CardController {
     void release_slot(int slot);
 
     std::atomic<std::uint32_t>& owner_of(void* stream, std::uint32_t id);
+    void change_stream(ThreadState& thread, void* stream);
 
     const Platform* platform_;
     ComputeBucket* bucket_;
@@ -227,51 +252,78 @@ inline std::atomic<std::uint32_t>& CardController::owner_of(void* stream, std::u
     return owners_[(bits ^ bits >> 8 ^ bits >> 16) % kOwners];
 }
 
-inline void CardController::count_launch(
+inline void CardController::change_stream(ThreadState& thread, void* stream) {
+    thread.stream = stream;
+    thread.owner = &owner_of(stream, thread.id);
+}
+
+// A launch of another shape than the last one: in the hook as well, so that it calls nothing.
+[[gnu::always_inline]] inline void CardController::count_another(
+    ThreadState& thread, std::uint32_t name
+) {
+    const ThreadState::Shape last = thread.shape[0];
+    for (unsigned i = 1; i < ThreadState::kShapes; ++i) {
+        if (thread.shape[i].slot != name) continue;
+        thread.shape[0] = {name, thread.shape[i].count + 1};
+        thread.shape[i] = last;
+        return;
+    }
+    if (thread.shapes == ThreadState::kShapes) {
+        thread.broken = true;
+        ++thread.other_launches;
+        return;
+    }
+    thread.shape[thread.shapes++] = last;
+    thread.shape[0] = {name, 1};
+}
+
+[[gnu::always_inline]] inline void CardController::count_launch(
     ThreadState& thread, std::uint32_t slot, std::uint64_t cost
 ) {
-    if (thread.shape[thread.last_shape].slot == slot && thread.last_shape < thread.shapes) {
-        ++thread.shape[thread.last_shape].count;
-    } else if (!thread.broken) {
-        add_shape(thread, slot);
+    const std::uint32_t name = slot + 1;
+    if (thread.shape[0].slot == name) [[likely]] {
+        ++thread.shape[0].count;
+    } else if (thread.broken) {
+        ++thread.other_launches;
+    } else {
+        count_another(thread, name);
     }
-    ++thread.launches;
-    thread.segment_ns += cost;
+    thread.credit_ns -= static_cast<std::int64_t>(cost);
     thread.wanted_ns = cost;
 }
 
-inline bool CardController::before_launch(ThreadState& thread, const Launch& launch) {
-    if (policy_seq_ == nullptr) return false;
-    const bool same = thread.card == this &&
-                      thread.policy_seq == policy_seq_->load(std::memory_order_relaxed) &&
-                      captures_.load(std::memory_order_relaxed) == 0;
-    if (same && thread.off) return false;
-    const std::uint64_t key = shape_key(launch.function, launch.grid, launch.block);
+[[gnu::always_inline]] inline bool CardController::pay_from_credit(
+    ThreadState& thread, const Launch& launch
+) {
+    // Before the thread's first launch on this card, `card` is another one or none.
+    if (thread.card != this || thread.policy_seq != policy_seq_->load(std::memory_order_relaxed))
+        return false;
+    if (thread.off) return true;
+    const std::uint64_t key = shape_key(launch);
     const std::uint32_t slot = CostTable::slot(key);
     CostEntry& entry = costs_.at(slot);
     const std::uint64_t word = entry.word.load(std::memory_order_relaxed);
     const auto cost = static_cast<std::int64_t>(CostEntry::cost(word));
-    if (!same || entry.key.load(std::memory_order_relaxed) != key ||
-        CostEntry::confidence(word) == 0 || thread.credit_ns < cost) {
-        return slow_before(thread, launch, key);
+    if (entry.key.load(std::memory_order_relaxed) != key || CostEntry::confidence(word) == 0 ||
+        thread.credit_ns < cost) {
+        return false;
     }
-    std::atomic<std::uint32_t>& owner = owner_of(launch.stream, thread.id);
-    if (const std::uint32_t seen = owner.load(std::memory_order_relaxed); seen != thread.id) {
+    if (thread.stream != launch.stream) {
+        change_stream(thread, launch.stream);
+        thread.broken = true;
+        thread.many_streams = ThreadState::kManyStreams;
+    }
+    if (const std::uint32_t seen = thread.owner->load(std::memory_order_relaxed);
+        seen != thread.id) {
         // Written once until one of them grabs again: threads that take turns on a stream do not
         // pass its line to and fro with every launch.
         if (seen != kSharedStream)
-            owner.store(seen == 0 ? thread.id : kSharedStream, std::memory_order_relaxed);
+            thread.owner->store(seen == 0 ? thread.id : kSharedStream, std::memory_order_relaxed);
         thread.broken = true;
         thread.many_streams = ThreadState::kManyStreams;
     }
-    if (thread.stream != launch.stream) {
-        thread.stream = launch.stream;
-        thread.broken = true;
-        thread.many_streams = ThreadState::kManyStreams;
-    }
-    thread.credit_ns -= cost;
     count_launch(thread, slot, static_cast<std::uint64_t>(cost));
-    return false;
+    return true;
 }
 
 }  // namespace egpu::guard

@@ -23,34 +23,46 @@ struct Launch {
     void* stream = nullptr;
 };
 
-inline std::uint64_t shape_key(
-    const void* function, const std::uint32_t* grid, const std::uint32_t* block
+[[gnu::always_inline]] inline std::uint64_t shape_key(
+    const void* function,
+    std::uint32_t gx,
+    std::uint32_t gy,
+    std::uint32_t gz,
+    std::uint32_t bx,
+    std::uint32_t by,
+    std::uint32_t bz
 ) {
-    constexpr std::uint64_t kMul1 = 0x9E3779B97F4A7C15ULL;
-    constexpr std::uint64_t kMul2 = 0xC2B2AE3D27D4EB4FULL;
-    const auto sizes1 = static_cast<std::uint64_t>(grid[1]) << 32 | grid[0];
-    const auto sizes2 = static_cast<std::uint64_t>(block[0]) << 40 ^
-                        static_cast<std::uint64_t>(block[1]) << 50 ^
-                        static_cast<std::uint64_t>(block[2]) << 58 ^ grid[2];
-    std::uint64_t key = (reinterpret_cast<std::uint64_t>(function) ^ sizes1 * kMul1) * kMul2;
-    key = (key ^ key >> 32 ^ sizes2) * kMul1;
-    key ^= key >> 29;
+    const auto sizes1 = static_cast<std::uint64_t>(gy) << 32 | gx;
+    const auto sizes2 = static_cast<std::uint64_t>(bx) << 32 ^
+                        static_cast<std::uint64_t>(by) << 44 ^
+                        static_cast<std::uint64_t>(bz) << 56 ^ gz;
+    const std::uint64_t key = (reinterpret_cast<std::uint64_t>(function) ^
+                               sizes1 * 0x9E3779B97F4A7C15ULL ^ sizes2 * 0xD6E8FEB86659FD93ULL) *
+                              0xC2B2AE3D27D4EB4FULL;
     return key | 1;  // 0 is an empty entry
+}
+
+inline std::uint64_t shape_key(const Launch& launch) {
+    const auto& [gx, gy, gz] = launch.grid;
+    const auto& [bx, by, bz] = launch.block;
+    return shape_key(launch.function, gx, gy, gz, bx, by, bz);
 }
 
 struct CostEntry {
     std::atomic<std::uint64_t> key;
-    // cost 40 bits (ns, to 18 minutes) | confidence 8 bits (0: a guess) | 1 bit: measure it alone
+    // confidence 8 bits (0: a guess) | 1 bit: measure it alone | from bit 24 on the cost in ns, to
+    // 18 minutes
     std::atomic<std::uint64_t> word;
 
-    static constexpr std::uint64_t kCostMask = (std::uint64_t{1} << 40) - 1;
-    static constexpr std::uint64_t cost(std::uint64_t word) { return word & kCostMask; }
-    static constexpr unsigned confidence(std::uint64_t word) { return (word >> 40) & 0xFF; }
-    static constexpr bool alone(std::uint64_t word) { return (word >> 48 & 1) != 0; }
+    static constexpr unsigned kCostShift = 24;
+    static constexpr std::uint64_t kMostNs = (std::uint64_t{1} << 40) - 1;
+    static constexpr std::uint64_t cost(std::uint64_t word) { return word >> kCostShift; }
+    static constexpr unsigned confidence(std::uint64_t word) { return word & 0xFF; }
+    static constexpr bool alone(std::uint64_t word) { return (word >> 8 & 1) != 0; }
     static constexpr std::uint64_t pack(std::uint64_t cost, unsigned confidence, bool alone) {
-        return (cost > kCostMask ? kCostMask : cost) |
-               static_cast<std::uint64_t>(confidence > 255 ? 255 : confidence) << 40 |
-               static_cast<std::uint64_t>(alone) << 48;
+        return (cost > kMostNs ? kMostNs : cost) << kCostShift |
+               static_cast<std::uint64_t>(alone) << 8 |
+               static_cast<std::uint64_t>(confidence > 255 ? 255 : confidence);
     }
 };
 
@@ -71,11 +83,13 @@ struct CostHistory {
 class CostTable {
   public:
     static constexpr std::uint32_t kEntries = 4096;
+    static constexpr unsigned kSlotShift = 52;  // the upper bits of a key are the best mixed
+    static_assert(std::uint64_t{kEntries} << kSlotShift == 0);
     static constexpr std::uint64_t kInSliceNs = 1'500'000;  // below the time slice of any card
     static constexpr std::uint64_t kGuessNs = 20'000;       // a shape nobody has measured yet
 
     static constexpr std::uint32_t slot(std::uint64_t key) {
-        return static_cast<std::uint32_t>(key >> 40) & (kEntries - 1);
+        return static_cast<std::uint32_t>(key >> kSlotShift);
     }
     CostEntry& at(std::uint32_t index) { return entries_[index]; }
     CostHistory& history(std::uint32_t index) { return histories_[index]; }

@@ -36,7 +36,15 @@ TEST(ShapeKey, TellsShapesApart) {
             for (int axis = 0; axis < 6; ++axis) {
                 std::uint32_t dims[6] = {1, 1, 1, 1, 1, 1};
                 dims[axis] = size + 1;
-                keys.insert(shape_key(reinterpret_cast<const void*>(function), dims, dims + 3));
+                keys.insert(shape_key(
+                    reinterpret_cast<const void*>(function),
+                    dims[0],
+                    dims[1],
+                    dims[2],
+                    dims[3],
+                    dims[4],
+                    dims[5]
+                ));
                 ++made;
             }
         }
@@ -45,9 +53,8 @@ TEST(ShapeKey, TellsShapesApart) {
     std::set<std::uint32_t> slots;
     for (std::uintptr_t function = 0x7f0000001000; function < 0x7f0000001000 + 64 * 256;
          function += 64) {
-        const std::uint32_t dims[3] = {132, 1, 1};
-        slots.insert(CostTable::slot(shape_key(reinterpret_cast<const void*>(function), dims, dims))
-        );
+        const Launch launch{reinterpret_cast<const void*>(function), {132, 1, 1}, {132, 1, 1}};
+        slots.insert(CostTable::slot(shape_key(launch)));
     }
     EXPECT_GT(slots.size(), 235U);  // of 256 shapes in 4,096 slots
 }

@@ -74,7 +74,6 @@ void CardController::begin_segment(
     ThreadState& thread, const Launch& launch, std::uint64_t now_ns
 ) {
     thread.opened_ns = now_ns;
-    thread.stream = launch.stream;
     const Locked locked(lock_);
     if (!locked) return;
     const int slot = take_slot(now_ns);
@@ -97,7 +96,8 @@ void CardController::end_segment(
     std::uint64_t now_ns,
     std::uint64_t launched_ns
 ) {
-    if (thread.launches == 0) {
+    const std::uint32_t launches = thread.launches();
+    if (launches == 0) {
         drop_segment(thread);
         return;
     }
@@ -108,15 +108,15 @@ void CardController::end_segment(
     segment.bracketed = launched_ns != 0;
     segment.exclusive = thread.exclusive;
     segment.crowded = thread.many_streams != 0;
-    segment.launches = thread.launches;
+    segment.launches = launches;
     segment.part_ppm = part_of_card(launch, policy);
-    segment.charged_ns = thread.segment_ns;
+    segment.charged_ns = thread.segment_ns();
     segment.stream = launch.stream;
     segment.shapes = thread.shapes;
     for (int i = 0; i < thread.shapes; ++i) {
-        segment.shape[i].slot = thread.shape[i].slot;
+        segment.shape[i].slot = thread.shape[i].slot - 1;
         segment.shape[i].count = thread.shape[i].count;
-        segment.key[i] = costs_.at(thread.shape[i].slot).key.load(std::memory_order_relaxed);
+        segment.key[i] = costs_.at(segment.shape[i].slot).key.load(std::memory_order_relaxed);
     }
     {
         const Locked locked(lock_);
