@@ -107,6 +107,7 @@ std::vector<std::string> NodeLedger::choose(
     // Whole cards: those that are close to each other and to what is chosen already.
     if (size.whole && static_cast<int>(chosen.size()) < size.cards) {
         std::vector<core::Card> free;
+        free.reserve(fits.size());
         for (const Fit& fit : fits) free.push_back(*fit.card);
         for (const int fit : core::closest_cards(free, size.cards, chosen)) take(fit);
     }

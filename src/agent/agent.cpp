@@ -198,9 +198,7 @@ Result<std::unique_ptr<Agent>> Agent::start(const Options& options, const AgentT
     );
     parts.allocator->start(
         std::move(loaded.state),
-        {[&parts](Resource r, std::vector<kubelet::Device> d) {
-             parts.plugins->show(r, std::move(d));
-         },
+        {[&parts](Resource r, const std::vector<kubelet::Device>& d) { parts.plugins->show(r, d); },
          [&parts] { parts.wake(); },
          [&parts](const Record& record, inject::ContainerEdits& edits) {
              return parts.guard && parts.guard->add_mounts(record, edits);

@@ -114,6 +114,7 @@ void Allocator::set_inventory(const gpu::Inventory& inventory) {
         // by.
         if (!inventory.error.empty() && ledger_.provisional()) return;
         std::vector<core::Card> cards;
+        cards.reserve(inventory.cards.size());
         for (const gpu::CardInfo& info : inventory.cards) cards.push_back(info.card);
         if (cards.empty() && ledger_.provisional()) return;
         first = ledger_.provisional();
@@ -135,7 +136,7 @@ void Allocator::set_inventory(const gpu::Inventory& inventory) {
             );
         }
     }
-    commit(std::move(snapshot));
+    commit(snapshot);
 }
 
 bool Allocator::driver_answered() const {
@@ -216,7 +217,7 @@ Result<kubelet::AllocateResponse> Allocator::allocate(
     if (resource == Resource::kPercent) {
         edits.annotations[std::string(kAnnotationAllocation)] = record.token;
     }
-    commit(std::move(snapshot));
+    commit(snapshot);
     return to_response(std::move(edits));
 }
 
@@ -232,7 +233,7 @@ void Allocator::edit(const std::function<bool(NodeLedger&)>& edit) {
         if (!edit(ledger_)) return;
         snapshot = snapshot_locked();
     }
-    commit(std::move(snapshot));
+    commit(snapshot);
 }
 
 void Allocator::offer_ended(const std::function<bool(std::string_view)>& ended) {
@@ -272,7 +273,7 @@ Allocator::Snapshot Allocator::snapshot_locked() {
     return {++sequence_, {ledger_.cards(), ledger_.records()}};
 }
 
-void Allocator::commit(Snapshot snapshot) {
+void Allocator::commit(const Snapshot& snapshot) {
     const Status saved = file_.save(snapshot.sequence, snapshot.state);
     if (!saved) {
         static auto failures = metrics::counter(
@@ -303,7 +304,7 @@ Status Allocator::ensure_artefacts(std::span<const std::string> starting) {
             }
         }
     }
-    const Status ensured = injector_->ensure(cards, needed);
+    Status ensured = injector_->ensure(cards, needed);
     const std::string error = ensured ? "" : ensured.error().message;
     const std::lock_guard lock(mutex_);
     if (error != ensure_error_ && !error.empty()) {

@@ -104,7 +104,7 @@ class Allocator {
         NodeState state;
     };
     Snapshot snapshot_locked();
-    void commit(Snapshot snapshot);
+    void commit(const Snapshot& snapshot);
     void update_metrics() const;
 
     StateFile& file_;

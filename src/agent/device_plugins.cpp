@@ -44,12 +44,12 @@ DevicePlugins::~DevicePlugins() {
     stop();
 }
 
-void DevicePlugins::show(Resource resource, std::vector<kubelet::Device> devices) {
+void DevicePlugins::show(Resource resource, const std::vector<kubelet::Device>& devices) {
     const std::lock_guard lock(mutex_);
     const auto found = served_.find(resource);
     if (found == served_.end() || devices.empty()) return;
     Served& served = found->second;
-    served.plugin->set_devices(std::move(devices));
+    served.plugin->set_devices(devices);
     if (!running_ || served.started) return;
     served.started = true;
     if (const Status started = served.plugin->start(); !started) {

@@ -47,7 +47,7 @@ class DevicePlugins {
 
     // The hook of the allocator. A plugin is started with its first list that is not empty: a
     // resource without devices would only tell the kubelet that the node has none.
-    void show(Resource resource, std::vector<kubelet::Device> devices);
+    void show(Resource resource, const std::vector<kubelet::Device>& devices);
     // From now on show() starts plugins; what can never work (a socket path that is too long) is
     // logged and shows in states().
     void start();

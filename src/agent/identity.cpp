@@ -216,14 +216,14 @@ std::optional<Record> adopted_record(
     const BookEntry& entry,
     const PodsView& view,
     const std::vector<core::Card>& cards,
-    std::string token_if_none,
+    const std::string& token_if_none,
     std::int64_t now
 ) {
     const int replicas = cards.empty() ? 1 : cards.front().replicas;
     const auto size = NodeLedger::size_of(entry.resource, entry.ids.size(), replicas);
     if (!size) return std::nullopt;
     Record record;
-    record.token = entry.token.empty() ? std::move(token_if_none) : entry.token;
+    record.token = entry.token.empty() ? token_if_none : entry.token;
     record.resource = entry.resource;
     record.ids = entry.ids;
     record.holder = entry.holder;

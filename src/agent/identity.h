@@ -59,7 +59,7 @@ std::optional<Record> adopted_record(
     const BookEntry& entry,
     const PodsView& view,
     const std::vector<core::Card>& cards,
-    std::string token_if_none,
+    const std::string& token_if_none,
     std::int64_t now
 );
 

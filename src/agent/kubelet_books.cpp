@@ -41,9 +41,9 @@ std::vector<ListedPod> listed_pods(const std::vector<kubelet::PodResources>& pod
 }
 
 KubeletBooksReader::KubeletBooksReader(
-    std::filesystem::path pod_resources_socket, std::filesystem::path checkpoint
+    const std::filesystem::path& pod_resources_socket, std::filesystem::path checkpoint
 )
-    : client_(std::move(pod_resources_socket)), checkpoint_path_(std::move(checkpoint)) {}
+    : client_(pod_resources_socket), checkpoint_path_(std::move(checkpoint)) {}
 
 std::optional<std::vector<ListedPod>> KubeletBooksReader::list(
     TimePoint deadline, std::string& error

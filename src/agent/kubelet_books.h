@@ -58,7 +58,7 @@ std::vector<ListedPod> listed_pods(const std::vector<kubelet::PodResources>& pod
 class KubeletBooksReader {
   public:
     KubeletBooksReader(
-        std::filesystem::path pod_resources_socket, std::filesystem::path checkpoint
+        const std::filesystem::path& pod_resources_socket, std::filesystem::path checkpoint
     );
 
     // nullopt with `error` filled when the kubelet does not answer in time.

@@ -151,6 +151,7 @@ std::vector<DeviceState> NodeLedger::devices(Resource resource) const {
     for (const core::Card& c : cards_) {
         if (c.uuid.empty()) continue;
         std::vector<std::string> ids;
+        ids.reserve(static_cast<std::size_t>(count));
         for (int unit = 0; unit < count; ++unit) {
             ids.push_back(count == 1 ? c.uuid : unit_id(c.uuid, unit));
         }

@@ -307,6 +307,7 @@ std::string describe(const Options& options) {
         return "[" + out + "]";
     };
     std::vector<std::string> resources;
+    resources.reserve(options.resources.size());
     for (const Resource resource : options.resources)
         resources.emplace_back(resource_name(resource));
     constexpr const char* kLevels[] = {"debug", "info", "warn", "error", "off"};

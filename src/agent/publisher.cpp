@@ -185,7 +185,7 @@ Status Publisher::send_cards(const NodeTexts& wanted) {
     k8s::Client::AnnotationPatch patch;
     patch[std::string(gpu::kAnnotationCards)] = wanted.cards;
     patch[std::string(kAnnotationInjection)] = wanted.injection;
-    const Status status = client_.patch_node_annotations(options_.node_name, patch, deadline);
+    Status status = client_.patch_node_annotations(options_.node_name, patch, deadline);
     if (status) log::info("cards published", {{"node", options_.node_name}});
     return status;
 }
@@ -194,7 +194,7 @@ Status Publisher::send_report(const PlacementReport& report) {
     const TimePoint deadline = MonoClock::now() + options_.call_timeout;
     k8s::Client::AnnotationPatch patch;
     for (auto& [key, value] : k8s::to_annotations(report.placement)) patch[key] = value;
-    const Status status =
+    Status status =
         client_.patch_pod_annotations(report.ns, report.name, report.uid, patch, deadline);
     if (!status) return status;
     static auto sent = metrics::counter(

@@ -23,8 +23,7 @@ Result<NodeState> read_state_file(const std::filesystem::path& path) {
 
 }  // namespace
 
-StateFile::StateFile(std::filesystem::path folder)
-    : path_(std::move(folder) / "agent-state.json") {}
+StateFile::StateFile(const std::filesystem::path& folder) : path_(folder / "agent-state.json") {}
 
 std::filesystem::path StateFile::previous_path() const {
     return with_suffix(path_, ".previous");

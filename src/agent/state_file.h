@@ -49,7 +49,7 @@ struct LoadedState {
 
 class StateFile {
   public:
-    explicit StateFile(std::filesystem::path folder);
+    explicit StateFile(const std::filesystem::path& folder);
 
     // Makes the folder. An error only when the folder cannot be used at all.
     Result<LoadedState> load();

@@ -139,7 +139,7 @@ std::string choose_version(
         if (newest.empty() || older_version(newest, found.version)) newest = found.version;
     }
     if (hinted) return hints.version;
-    const std::string chosen = linked.empty() ? newest : linked;
+    std::string chosen = linked.empty() ? newest : linked;
     if (!hints.version.empty() && !chosen.empty()) {
         notes.push_back(
             "the driver that runs is " + hints.version + " but the libraries found are of " +

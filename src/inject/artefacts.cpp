@@ -259,6 +259,7 @@ Status Artefacts::ensure_staged() {
     }
     const std::string root = driver_root_seen(options_);
     std::vector<StagedFile> staged;
+    staged.reserve(sources.size());
     for (const auto& [name, path] : sources) staged.push_back({below(root, path), name});
     return stage_driver(options_.driver_files_dir, known->driver.version, staged);
 }

@@ -16,6 +16,7 @@ class Mounts {
     }
     std::vector<DriverMount> take() {
         std::vector<DriverMount> mounts;
+        mounts.reserve(by_container_.size());
         for (auto& [container, mount] : by_container_) mounts.push_back(std::move(mount));
         return mounts;
     }

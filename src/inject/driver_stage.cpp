@@ -156,7 +156,7 @@ Status stage_driver(
     EG_TRY_VOID(make_directories(fresh));
     for (const StagedFile& file : files) {
         bool copied = false;
-        const Status placed = place(file.source, fresh / file.name, copied);
+        Status placed = place(file.source, fresh / file.name, copied);
         if (!placed) {
             fs::remove_all(fresh, error);
             return placed;

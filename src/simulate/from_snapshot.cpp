@@ -34,8 +34,8 @@ std::optional<std::int64_t> seconds_of(const std::string& time) {
     if (!date.ok() || h > 23 || min > 59 || s > 60 || h < 0 || min < 0 || s < 0)
         return std::nullopt;
     const std::chrono::sys_days days(date);
-    const std::int64_t out =
-        std::int64_t{days.time_since_epoch().count()} * 86'400 + h * 3600 + min * 60 + s;
+    const std::int64_t out = std::int64_t{days.time_since_epoch().count()} * 86'400 +
+                             std::int64_t{h} * 3600 + std::int64_t{min} * 60 + s;
     return out < 0 ? std::nullopt : std::optional(out);
 }
 

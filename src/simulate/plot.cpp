@@ -125,8 +125,9 @@ class Picture {
     void lines(const Axis& x, const Axis& y) {
         const auto clipped = [&](double value) { return y.at(std::clamp(value, y.from, y.to)); };
         for (std::size_t i = 0; i < series_.size(); ++i) {
-            std::vector<Point> band;
             const auto points = inside(series_[i], x);
+            std::vector<Point> band;
+            band.reserve(2 * points.size());
             for (const auto& [at, spread] : points)
                 band.push_back({x.at(at), clipped(spread->low)});
             for (auto it = points.rbegin(); it != points.rend(); ++it) {
@@ -260,7 +261,8 @@ class Picture {
         const auto in_row = static_cast<double>(std::max<std::size_t>(causes_in_row(), 2));
         const double wide = (kWidth - kLeft - 30 - (in_row - 1) * 52) / in_row;
         for (std::size_t i = 0; i < series_.size(); ++i) {
-            const auto row = static_cast<double>(i / causes_in_row());
+            const std::size_t above = i / causes_in_row();
+            const auto row = static_cast<double>(above);
             const double left = kLeft + static_cast<double>(i % causes_in_row()) * (wide + 52);
             const double begin = top + 18 + row * (kCauseHeight + kCauseGap);
             const Axis x{from, last_x(), left, left + wide};
