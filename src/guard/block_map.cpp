@@ -495,7 +495,10 @@ void BlockMap::take_if(
     for (std::uint32_t i = 0; table != nullptr && i < table->buckets();) {
         Line& first = table->line(std::size_t{2} * i);
         if (!first.take()) {
-            table = table->larger.load(std::memory_order_acquire);
+            // The larger table is whole only when all buckets have moved.
+            growing_.lock();
+            growing_.unlock();
+            table = table_.load(std::memory_order_acquire);
             i = 0;
             continue;
         }
@@ -524,10 +527,11 @@ std::size_t BlockMap::size() {
             line.leave();
         }
     }
+    const Held still(growing_);
     Table* const table = table_.load(std::memory_order_acquire);
     for (std::uint32_t i = 0; table != nullptr && i < table->buckets(); ++i) {
         Line& first = table->line(std::size_t{2} * i);
-        if (!first.take()) continue;
+        first.take();
         for (const Line* line = &first; line != nullptr; line = table->after(*line)) add(*line);
         first.leave();
     }
