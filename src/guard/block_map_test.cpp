@@ -209,6 +209,38 @@ TEST(BlockMap, GrowsWhileOthersWork) {
     EXPECT_EQ(map->size(), 3 * (kEach / 2 - kEach / 10));
 }
 
+// What was there before the sweep is swept, though the table grows meanwhile.
+TEST(BlockMap, ASweepMissesNothingWhileTheTableGrows) {
+    for (int round = 0; round < 20; ++round) {
+        const auto map = std::make_unique<BlockMap>();
+        Block out;
+        constexpr std::uint64_t kOld = 3'000;
+        for (std::uint64_t i = 0; i < kOld; ++i) {
+            Block one = block(0x10000 + i * 512, 1);
+            one.owner = 77;
+            ASSERT_TRUE(map->insert(one, out));
+        }
+        std::atomic<bool> begun{false};
+        std::thread grower([&] {
+            Block replaced;
+            for (std::uint64_t i = 0; i < 60'000; ++i) {
+                map->insert(block(0x7f0000000000 + i * 512, 1), replaced);
+                begun = true;
+            }
+        });
+        while (!begun.load()) {
+        }
+        std::uint64_t swept = 0;
+        map->take_if(
+            [](const Block& b, void*) { return b.owner == 77; },
+            [](const Block&, void* count) { ++*static_cast<std::uint64_t*>(count); },
+            &swept
+        );
+        grower.join();
+        ASSERT_EQ(swept, kOld);
+    }
+}
+
 TEST(BlockMap, ForgetsInAChild) {
     const auto map = std::make_unique<BlockMap>();
     Block out;
