@@ -213,7 +213,8 @@ void Runner::cycles() {
             continue;
         }
         std::unique_lock lock(mutex_);
-        // kube-scheduler starts a goroutine for each bind; threads are not free.
+        // kube-scheduler starts a goroutine for each bind. Here they are threads, enough that none
+        // waits: what has been filtered and is not being bound is chosen again by the next pod.
         bind_taken_.wait(lock, [&] {
             return ending_ || to_bind_.size() < static_cast<std::size_t>(settings_.binds);
         });

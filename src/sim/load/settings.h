@@ -17,7 +17,7 @@ struct Settings {
     Duration api_latency{};
     double rate = 0;   // pods a second, whatever the scheduler can do; 0: always some waiting
     int waiting = 32;  // with rate 0: how many
-    int binds = 64;    // binds in flight at most
+    int binds = 240;   // binds in flight at most: fewer than --max-connections
     int fill = 60;     // percent of all cards at which pods begin to leave
     Millis warm_up{2000};
     Millis duration{10000};
