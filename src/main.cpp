@@ -18,7 +18,11 @@
 
 namespace {
 
-int print_version(int /*argc*/, char** /*argv*/) {
+int print_version(int argc, char** /*argv*/) {
+    if (argc > 1) {
+        std::fputs("edge-gpu version: takes no arguments\n", stderr);
+        return 2;
+    }
     std::printf("edge-gpu %s\n", egpu::kVersion);
     return 0;
 }
@@ -98,9 +102,21 @@ int usage(std::FILE* out) {
     return out == stdout ? 0 : 2;
 }
 
-}  // namespace
+const Command* find_command(std::string_view name) {
+    for (const Command& command : kCommands) {
+        if (name == command.name) return &command;
+    }
+    return nullptr;
+}
 
-int main(int argc, char** argv) {
+// What was printed may sit in a buffer: a configuration on a full disk must not look written.
+int finish(int status) {
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+    std::fputs("edge-gpu: standard output cannot be written\n", stderr);
+    return status == 0 ? 1 : status;
+}
+
+int run(int argc, char** argv) {
     std::string_view program = argc > 0 ? argv[0] : "";
     program.remove_prefix(program.rfind('/') + 1);  // npos + 1 == 0
     for (const Command& command : kCommands) {
@@ -108,11 +124,23 @@ int main(int argc, char** argv) {
     }
     if (argc < 2) return usage(stderr);
     const std::string_view name = argv[1];
-    if (name == "--help" || name == "-h" || name == "help") return usage(stdout);
-    if (name == "--version") return print_version(argc, argv);
-    for (const Command& command : kCommands) {
-        if (name == command.name) return command.run(argc - 1, argv + 1);
+    const bool help = name == "--help" || name == "-h" || name == "help";
+    if (help && argc == 2) return usage(stdout);
+    if (name == "--version") return print_version(argc - 1, argv + 1);
+    const Command* command = find_command(help ? argv[2] : name);
+    if (command == nullptr) {
+        std::fprintf(stderr, "edge-gpu: unknown command \"%s\"\n\n", help ? argv[2] : argv[1]);
+        return usage(stderr);
     }
-    std::fprintf(stderr, "edge-gpu: unknown command \"%s\"\n\n", argv[1]);
-    return usage(stderr);
+    if (!help) return command->run(argc - 1, argv + 1);
+    if (command->run == print_version) return usage(stdout);
+    char ask[] = "--help";
+    char* arguments[] = {argv[2], ask, nullptr};
+    return command->run(2, arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return finish(run(argc, argv));
 }

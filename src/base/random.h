@@ -3,8 +3,10 @@
 // random` and the simulator promise: do not change it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 namespace egpu {
 
@@ -30,7 +32,10 @@ class Random {
     std::uint64_t below(std::uint64_t bound) { return (*this)() % bound; }
     // Uniform in [low, high].
     int between(int low, int high) {
-        return low + static_cast<int>(below(static_cast<std::uint64_t>(high - low + 1)));
+        const std::int64_t values = std::int64_t{high} - low + 1;
+        return static_cast<int>(
+            low + static_cast<std::int64_t>(below(static_cast<std::uint64_t>(values)))
+        );
     }
     bool chance(double probability) {
         return static_cast<double>((*this)() >> 11) * 0x1.0p-53 < probability;
@@ -39,5 +44,13 @@ class Random {
   private:
     std::uint64_t state_;
 };
+
+// std::shuffle may differ between libraries.
+template <typename Sequence>
+void shuffle(Sequence& sequence, Random& random) {
+    for (std::size_t left = sequence.size(); left > 1; --left) {
+        std::swap(sequence[left - 1], sequence[random.below(left)]);
+    }
+}
 
 }  // namespace egpu

@@ -35,8 +35,10 @@ class StopSource {
 };
 
 // Blocks SIGTERM, SIGINT and SIGQUIT in the calling thread and those it starts later, ignores
-// SIGPIPE, and starts a thread that requests a stop when one of them arrives; a second one ends the
-// process at once (exit status 130). Call once, first thing in an app's main function.
+// SIGPIPE, and starts a thread that requests a stop when one of them arrives. Another one ends the
+// process at once (exit status 130), but for those of the next second: `timeout` and some
+// supervisors signal a process and then its whole group, and that is one wish, not two.
+// Call once, first thing in an app's main function.
 StopToken stop_on_signals();
 
 }  // namespace egpu

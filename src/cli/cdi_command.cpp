@@ -91,6 +91,7 @@ int run_generate(const Flags& flags) {
 int run_list(const Flags& flags) {
     const HostView view(flags.host_root);
     int status = 0;
+    bool any = false;
     for (const std::string& folder : flags.folders) {
         const auto names = view.list(folder);
         if (!names) continue;
@@ -101,6 +102,7 @@ int run_list(const Flags& flags) {
                 continue;
             }
             if (!name.ends_with(".json")) continue;
+            any = true;
             const auto text = view.read(path, 16U << 20);
             const auto spec = text ? json::parse(*text) : Result<json::value>(text.error());
             if (!spec || !inject::validate_cdi(*text).empty()) {
@@ -114,6 +116,14 @@ int run_list(const Flags& flags) {
                 std::printf("%s=%s\t%s\n", kind.c_str(), device_name.c_str(), path.c_str());
             }
         }
+    }
+    if (!any) {
+        std::string looked;
+        for (const std::string& folder : flags.folders)
+            looked += (looked.empty() ? "" : ", ") + folder;
+        std::fprintf(
+            stderr, "no CDI specification in %s; edge-gpu cdi generate prints one\n", looked.c_str()
+        );
     }
     return status;
 }
@@ -168,7 +178,13 @@ int run_cdi(int argc, char** argv) {
     } catch (const CLI::CallForHelp& help) {
         return app.exit(help);
     } catch (const CLI::ParseError& error) {
-        std::fprintf(stderr, "edge-gpu cdi: %s (--help lists the flags)\n", error.what());
+        const bool which = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
+                           app.get_subcommands().empty();
+        std::fprintf(
+            stderr,
+            "edge-gpu cdi: %s (--help lists the flags)\n",
+            which ? "generate, list or validate is missing" : error.what()
+        );
         return 2;
     }
     if (generating->parsed()) return run_generate(flags);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
 
@@ -49,6 +50,65 @@ Error flag_error(const CLI::ParseError& error, const std::vector<std::string>& a
     return Error{ErrorCode::kInvalid, message + " (--help lists the flags)"};
 }
 
+constexpr std::size_t kHelpWidth = 100;
+constexpr std::size_t kFooterWidth = 120;  // footers are written in lines of their own
+constexpr std::size_t kDescriptions = 30;  // the column at which CLI11 starts them
+
+// "  --output,--o TEXT  ..." as "  -o,--output TEXT  ...": CLI11 only knows the long form here.
+std::string with_short_names_first(std::string line) {
+    if (!line.starts_with("  --")) return line;
+    const std::size_t end = std::min(line.find_first_of(" {=", 2), line.size());
+    std::string short_names;
+    std::string long_names;
+    for (std::size_t at = 2; at < end;) {
+        const std::size_t comma = std::min(line.find(',', at), end);
+        const std::string name = line.substr(at, comma - at);
+        if (name.size() == 3) {
+            short_names += (short_names.empty() ? "" : ",") + name.substr(1);
+        } else {
+            long_names += (long_names.empty() ? "" : ",") + name;
+        }
+        at = comma + 1;
+    }
+    if (short_names.empty()) return line;
+    const bool described = line.size() > kDescriptions && line[kDescriptions - 1] == ' ';
+    const std::string comma = long_names.empty() ? "" : ",";
+    line.replace(2, end - 2, short_names + comma + long_names);
+    if (described) line.insert(std::min(line.find("  ", 2), line.size()), " ");
+    return line;
+}
+
+// Lines of at most kHelpWidth or kFooterWidth columns, broken at blanks, the rest below where the
+// text began.
+std::string wrapped(std::string line) {
+    const bool option = line.starts_with("  -") || line.starts_with("    ");
+    const std::size_t text =
+        option ? kDescriptions : std::min(line.find_first_not_of(' '), line.size());
+    const std::size_t width = option ? kHelpWidth : kFooterWidth;
+    std::string out;
+    while (line.size() > width) {
+        const std::size_t cut = line.rfind(' ', width);
+        if (cut == std::string::npos || cut <= text) break;
+        out += line.substr(0, cut) + "\n";
+        line = std::string(text, ' ') + line.substr(cut + 1);
+    }
+    return out + line;
+}
+
+std::string help_text(const CLI::App& app) {
+    std::istringstream lines(app.help());
+    std::string out;
+    std::string line;
+    bool empty = true;  // no two empty lines in a row
+    while (std::getline(lines, line)) {
+        if (line.empty() && empty) continue;
+        empty = line.empty();
+        out += wrapped(with_short_names_first(line)) + "\n";
+    }
+    while (out.ends_with("\n\n")) out.pop_back();
+    return out;
+}
+
 }  // namespace
 
 Result<std::string> parse(CLI::App& app, const std::vector<std::string>& arguments) {
@@ -57,7 +117,7 @@ Result<std::string> parse(CLI::App& app, const std::vector<std::string>& argumen
     try {
         app.parse(reversed);
     } catch (const CLI::CallForHelp&) {
-        return app.help();
+        return help_text(app);
     } catch (const CLI::ParseError& error) {
         return flag_error(error, normal);
     } catch (const std::exception& error) {

@@ -72,6 +72,33 @@ TEST(CommandLine, ErrorsAreOneSentenceThatNamesTheFlag) {
     EXPECT_EQ(refusal({"--number", "many"}).find('\n'), std::string::npos);
 }
 
+TEST(CommandLine, HelpHasShortNamesFirstAndNoLongLines) {
+    std::string output = "text";
+    std::string level;
+    CLI::App app{"A test.", "edge-gpu test"};
+    app.add_option("--output,--o", output, "text or json")->default_str(output);
+    app.add_option("--v", level, "klog's verbosity");
+    std::string words;
+    for (int i = 0; i < 40; ++i) words += "word ";
+    app.add_option("--long", level, words);
+    app.footer("\n" + words);
+    const auto help = parse(app, {"--help"});
+    ASSERT_TRUE(help) << help.error().message;
+    EXPECT_THAT(*help, HasSubstr("\n  -o,--output TEXT=text       text or json\n"));
+    EXPECT_THAT(*help, HasSubstr("\n  -v TEXT                     klog's verbosity\n"));
+    EXPECT_THAT(*help, HasSubstr("\n" + std::string(30, ' ') + "word"));
+    std::size_t count = 0;
+    for (std::size_t at = 0; at < help->size();) {
+        const std::size_t end = help->find('\n', at);
+        ASSERT_NE(end, std::string::npos);
+        EXPECT_LE(end - at, 120U);
+        at = end + 1;
+    }
+    for (auto at = help->find("word"); at != std::string::npos; at = help->find("word", at + 1))
+        ++count;
+    EXPECT_EQ(count, 80U);  // nothing is lost
+}
+
 TEST(CommandLine, WithoutTheProgram) {
     std::string program = "edge-gpu";
     std::string flag = "--a";

@@ -3,19 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <utility>
 
 #include "base/random.h"
 
 namespace egpu::simulate {
 namespace {
-
-// std::shuffle may differ between libraries.
-void shuffle(std::vector<std::uint32_t>& order, Random& random) {
-    for (std::size_t left = order.size(); left > 1; --left) {
-        std::swap(order[left - 1], order[random.below(left)]);
-    }
-}
 
 std::vector<std::uint32_t> by_name(const Workload& workload) {
     std::vector<std::uint32_t> out(workload.pods.size());

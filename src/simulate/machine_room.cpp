@@ -1,10 +1,19 @@
 #include "simulate/machine_room.h"
 
+#include <numeric>
 #include <unordered_map>
 
 #include "base/check.h"
+#include "base/random.h"
 
 namespace egpu::simulate {
+namespace {
+
+// Another stream than the arrivals of the same seed.
+constexpr std::uint64_t kNodeOrder = 0x6E6F646573;
+
+}  // namespace
+
 MachineRoom::MachineRoom(
     const Cluster& cluster, const core::Scorer& scorer, const core::FleetOptions& options
 )
@@ -12,8 +21,12 @@ MachineRoom::MachineRoom(
       nodes_(cluster.nodes.size()),
       cards_(cluster.cards()),
       kinds_(cluster.nodes.size()) {
+    std::vector<std::uint32_t> order(nodes_);
+    std::iota(order.begin(), order.end(), 0U);
+    Random random(options.seed ^ kNodeOrder);
+    shuffle(order, random);
     for (std::size_t i = 0; i < nodes_; ++i) {
-        fleet_.set_room(static_cast<core::FleetNode>(i), cluster.nodes[i].room);
+        fleet_.set_room(static_cast<core::FleetNode>(i), cluster.nodes[order[i]].room);
     }
 }
 

@@ -21,6 +21,9 @@ struct Held {
 
 class MachineRoom {
   public:
+    // Nodes are numbered in an order that `options.seed` shuffles: policies give ties to the lowest
+    // number, and where they are many (coarse scores, pods without a card) an order by name packs
+    // such pods onto the same nodes in every run.
     MachineRoom(
         const Cluster& cluster, const core::Scorer& scorer, const core::FleetOptions& options
     );

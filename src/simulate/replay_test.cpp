@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "simulate/departures.h"
+#include "simulate/machine_room.h"
 #include "simulate/small_trace_for_test.h"
 
 namespace egpu::simulate {
@@ -53,6 +54,27 @@ TEST(Arrivals, AllPodsThenSomeAgainUpToTheLimit) {
     const auto cut = *arrivals(workload, ArrivalOrder::kShuffle, 0.5, cluster.cards(), 42);
     EXPECT_TRUE(std::equal(cut.begin(), cut.end(), order.begin()));
     EXPECT_LT(cut.size(), 10u);
+}
+
+TEST(MachineRoom, TiesBetweenNodesAreBrokenByTheSeed) {
+    const Cluster cluster = small_cluster();
+    core::Shape cpu_only;
+    cpu_only.cpu_milli = 1000;
+    std::set<std::int32_t> cpus;  // of the node taken, told apart by its CPU
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        core::FleetOptions options;
+        options.seed = seed;
+        std::set<std::int32_t> same;
+        for (int again = 0; again < 2; ++again) {
+            MachineRoom room(cluster, *core::find_scorer("gpu-packing"), options);
+            const auto held = room.place(cpu_only, 1);
+            ASSERT_TRUE(held);
+            same.insert(room.fleet().room(held->node)->cpu_milli + 1000);
+        }
+        EXPECT_EQ(same.size(), 1u) << "seed " << seed;
+        cpus.merge(same);
+    }
+    EXPECT_EQ(cpus, (std::set<std::int32_t>{16000, 32000, 64000}));
 }
 
 TEST(Arrivals, ByCreationTime) {

@@ -34,7 +34,7 @@ struct TracePod {
 };
 
 struct Cluster {
-    std::vector<TraceNode> nodes;     // sorted by name: ties between nodes go to the first
+    std::vector<TraceNode> nodes;     // sorted by name: no run depends on the file's order
     std::vector<std::string> models;  // by ModelId; 0 is "": no model given
     int cards() const;                // installed
 };
