@@ -3,7 +3,7 @@
 # One folder under src/ is one static library `egpu_<name>`. Tests, benchmarks and fuzzers lie beside the code:
 #   TESTS    become one executable `<name>_test`, its cases registered with ctest (LABELS apply to all of them)
 #   BENCHES  become one executable `<name>_bench`
-#   FUZZERS  become one executable each, in the `fuzz` preset only
+#   FUZZERS  become one executable each: a fuzzer in the `fuzz` preset, elsewhere a test that replays tests/data/fuzz/<name>
 #
 # A list of several files is sorted, one file a line: two changes that add files merge.
 #
@@ -35,6 +35,7 @@ function(edge_gpu_module)
       ${M_NAME}_test
       TEST_PREFIX "${M_NAME}."
       DISCOVERY_MODE PRE_TEST
+      NO_PRETTY_VALUES # they would print objects as bytes: another name at each build
       PROPERTIES TIMEOUT 300 LABELS "${M_LABELS}")
   endif()
 
@@ -43,13 +44,18 @@ function(edge_gpu_module)
     target_link_libraries(${M_NAME}_bench PRIVATE edge_gpu_flags ${lib} ${M_TEST_DEPS} benchmark::benchmark_main)
   endif()
 
-  if(M_FUZZERS AND EDGE_GPU_FUZZ)
+  if(M_FUZZERS AND EDGE_GPU_TESTS AND NOT EDGE_GPU_SANITIZE MATCHES "thread")
     foreach(source ${M_FUZZERS})
       get_filename_component(target ${source} NAME_WE)
       add_executable(${target} ${source})
       target_link_libraries(${target} PRIVATE edge_gpu_flags ${lib} ${M_TEST_DEPS})
-      target_link_options(${target} PRIVATE -fsanitize=fuzzer)
-      set_property(GLOBAL APPEND PROPERTY EDGE_GPU_FUZZERS ${target})
+      if(EDGE_GPU_FUZZ)
+        target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+      else()
+        target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src/testing/replay_seeds.cpp)
+        add_test(NAME ${M_NAME}.seeds.${target} COMMAND ${target} ${PROJECT_SOURCE_DIR}/tests/data/fuzz/${target})
+        set_tests_properties(${M_NAME}.seeds.${target} PROPERTIES TIMEOUT 300)
+      endif()
     endforeach()
   endif()
 endfunction()

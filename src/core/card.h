@@ -9,6 +9,9 @@ namespace egpu::core {
 
 // Percent units of one card: the whole of its compute and memory.
 inline constexpr int kCardUnits = 100;
+inline constexpr int kMaxNodeCards = 1024;  // a node that claims more is wrong or hostile
+// NVML indexes are small; those of MIG instances are not (gpu::mig_index).
+inline constexpr int kMaxCardIndex = 1'000'000;
 
 // How close two cards of a node are (core/topology.h); 0 when unknown.
 using Link = std::uint8_t;

@@ -9,8 +9,6 @@
 namespace egpu::core {
 namespace {
 
-constexpr std::size_t kMaxNodeCards = 1024;
-
 std::string key_of(const PodIdentity& id) {
     return id.ns + "/" + id.name;
 }
@@ -72,7 +70,7 @@ void Ledger::drop_node_if_unused(NodeId id) {
     free_nodes_.push_back(id);
 }
 
-void Ledger::set_cards(NodeRecord& node, const NodeInventory& inventory) {
+bool Ledger::set_cards(NodeRecord& node, const NodeInventory& inventory) {
     std::vector<CardRecord> cards;
     std::vector<Card> linked;
     const auto taken = [&](const Card& card) {
@@ -94,9 +92,14 @@ void Ledger::set_cards(NodeRecord& node, const NodeInventory& inventory) {
         cards.push_back(record);
         linked.push_back(card);
     }
-    node.links = link_matrix(linked);
-    node.synthetic = cards.empty();
-    node.replicas = cards.empty() ? 1 : std::clamp(inventory.cards.front().replicas, 1, kCardUnits);
+    std::vector<Link> links = link_matrix(linked);
+    const bool synthetic = cards.empty();
+    const int replicas =
+        synthetic ? 1 : std::clamp(inventory.cards.front().replicas, 1, kCardUnits);
+    bool changed = synthetic != node.synthetic || replicas != node.replicas || links != node.links;
+    node.links = std::move(links);
+    node.synthetic = synthetic;
+    node.replicas = replicas;
     for (const PodSlot slot : node.pods) adapt_to_replicas(pods_[slot].demands, node.replicas);
     if (node.synthetic) {
         for (int i = 0; i < synthetic_cards(inventory); ++i) {
@@ -106,22 +109,28 @@ void Ledger::set_cards(NodeRecord& node, const NodeInventory& inventory) {
     }
     cards.shrink_to_fit();
     node.cards.swap(cards);
+    changed |= cards != node.cards;
     for (const CardRecord& old : cards) {
         strings_.release(old.uuid);
         strings_.release(old.model);
     }
+    return changed;
 }
 
 void Ledger::upsert_node(std::string_view name, const NodeInventory& inventory) {
     const NodeId id = node_slot(name);
     NodeRecord& node = nodes_[id];
+    const HostAmounts host = options_.count_host ? inventory.host : node.host;
+    bool changed = !node.known || node.percent_units != inventory.percent_units ||
+                   node.whole_units != inventory.whole_units || !(node.host == host);
     if (!node.known) ++known_nodes_;
     node.known = true;
     node.percent_units = inventory.percent_units;
     node.whole_units = inventory.whole_units;
-    if (options_.count_host) node.host = inventory.host;
-    set_cards(node, inventory);
-    recompute(id);
+    node.host = host;
+    changed |= set_cards(node, inventory);
+    // Most news are of other things (conditions, images), and all answers about it stay right.
+    if (changed) recompute(id);
 }
 
 bool Ledger::remove_node(std::string_view name) {
@@ -225,7 +234,7 @@ void Ledger::erase_pod(PodSlot slot) {
 
 void Ledger::forget_reservation(PodSlot slot) {
     std::erase(reserved_, slot);
-    pods_[slot].reserved = pods_[slot].committed = false;
+    pods_[slot].reserved = false;
     pods_[slot].expires = {};
 }
 
@@ -340,10 +349,9 @@ Result<Placement> Ledger::reserve(
     return placement;
 }
 
-bool Ledger::commit(std::string_view uid, TimePoint now, Duration ttl) {
+bool Ledger::extend(std::string_view uid, TimePoint now, Duration ttl) {
     const PodSlot slot = find_pod(uid);
     if (slot == FlatIndex::kNone || !pods_[slot].reserved) return false;
-    pods_[slot].committed = true;
     pods_[slot].expires = std::max(pods_[slot].expires, now + ttl);
     return true;
 }

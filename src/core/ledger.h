@@ -76,7 +76,8 @@ class Ledger {
 
     // --- the cluster's truth; all idempotent, in any order ---
 
-    // Of cards with the same UUID or the same index only the first counts.
+    // Of cards with the same UUID or the same index only the first counts. News that change nothing
+    // leave the node's version() as it is.
     void upsert_node(std::string_view name, const NodeInventory& inventory);
     bool remove_node(std::string_view name);
     // Also turns a reservation of that UID into the pod. Of a pod that asks for no GPU only the CPU
@@ -97,9 +98,9 @@ class Ledger {
         Duration ttl,
         std::optional<int> card = {}  // NVML index that a pod with one share gets if it can
     );
-    // The binding is written: keeps the reservation for `ttl` more, until the pod is seen. False
-    // when there is no such reservation (it has become the pod already, or has expired).
-    bool commit(std::string_view uid, TimePoint now, Duration ttl);
+    // Keeps the reservation for `ttl` from now on. False when there is no such reservation (it has
+    // become the pod already, or has expired).
+    bool extend(std::string_view uid, TimePoint now, Duration ttl);
     bool release_reservation(std::string_view uid);
     std::size_t expire(TimePoint now);  // drops what is due; how many
 
@@ -166,7 +167,7 @@ class Ledger {
     // ledger.cpp: records
     NodeId node_slot(std::string_view name);
     void drop_node_if_unused(NodeId id);
-    void set_cards(NodeRecord& node, const NodeInventory& inventory);
+    bool set_cards(NodeRecord& node, const NodeInventory& inventory);  // whether they changed
     PodSlot find_pod(std::string_view uid) const;
     PodRecord make_record(
         const PodIdentity& id,

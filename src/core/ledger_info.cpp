@@ -185,7 +185,6 @@ std::vector<ReservationInfo> Ledger::reservations() const {
              std::string(ns_of(pod)),
              std::string(name_of(pod)),
              nodes_[pod.node].name,
-             pod.committed,
              pod.expires}
         );
     }

@@ -64,7 +64,6 @@ struct ReservationInfo {
     std::string ns;
     std::string pod;
     std::string node;
-    bool committed = false;
     TimePoint expires;
 };
 

@@ -30,6 +30,8 @@ struct CardRecord {
     int numa = -1;
     std::int64_t memory_mib = 0;
     bool healthy = true;
+
+    bool operator==(const CardRecord&) const = default;
 };
 
 // One card of a placement, as the annotation said it.
@@ -47,8 +49,7 @@ struct PodRecord {
     NodeId node = 0;
     bool has_placement = false;
     bool reserved = false;  // a bind in flight
-    bool committed = false;
-    TimePoint expires{};  // of a reservation
+    TimePoint expires{};    // of a reservation
     std::vector<Demand> demands;
     std::vector<PlacedCard> placed;  // by container
 };

@@ -263,7 +263,7 @@ TEST_F(LedgerProperty, QuickAnswersEqualThePlanner) {
     EXPECT_GT(refused, 500);
 }
 
-// Pods come by reserve, are committed, seen, lost, expire, finish; nodes flap.
+// Pods come by reserve, are kept longer, seen, lost, expire, finish; nodes flap.
 TEST_F(LedgerProperty, ChurnNeverOverbooksAndLeaksNothing) {
     EG_TRACE_SEED();
     Random random(replay_seed() + 2);
@@ -306,7 +306,7 @@ TEST_F(LedgerProperty, ChurnNeverOverbooksAndLeaksNothing) {
             } else if (random.chance(0.5)) {
                 ledger.release_reservation(it->first);
             } else {
-                ledger.commit(it->first, now, Seconds(20));
+                ledger.extend(it->first, now, Seconds(20));
             }
             reserved.erase(it);  // or lost: it expires
         } else if (what <= 8 && !running.empty()) {

@@ -259,10 +259,43 @@ TEST_F(LedgerTest, ReservationsAreIdempotentAndConflict) {
     EXPECT_EQ(ledger.pod_count(), 1u);
     EXPECT_EQ(used(ledger, "n"), (Ints{60}));
     EXPECT_FALSE(ledger.release_reservation("a"));
-    EXPECT_FALSE(ledger.commit("a", now, Seconds(60)));
+    EXPECT_FALSE(ledger.extend("a", now, Seconds(60)));
     EXPECT_EQ(ledger.expire(now + Seconds(1000)), 0u);
     EXPECT_EQ(*reserve("a", "n", share(60)), *first);  // bound already: the same answer
     EXPECT_EQ(reserve("a", "m", share(60)).error().message, "pod default/pod-a is bound to node n");
+}
+
+// Kubelets write their nodes' status all the time.
+TEST_F(LedgerTest, NewsThatChangeNothingLeaveTheVersion) {
+    NodeInventory inventory = t4s(3);
+    inventory.host = {8000, 1000};
+    ledger.upsert_node("n", inventory);
+    const NodeId id = *ledger.find_node("n");
+    std::uint64_t version = ledger.version(id);
+    const auto moves = [&](bool expected) {
+        ledger.upsert_node("n", inventory);
+        EXPECT_EQ(ledger.version(id) != version, expected);
+        version = ledger.version(id);
+    };
+    moves(false);
+    inventory.cards[1].healthy = false;
+    moves(true);
+    moves(false);
+    inventory.cards[0].replicas = 4;
+    moves(true);
+    inventory.host.cpu_milli = 9000;
+    moves(true);
+    inventory.percent_units += 100;
+    moves(true);
+    inventory.cards[0].links = {0, 7};
+    moves(true);
+    moves(false);
+    inventory.cards.clear();
+    moves(true);
+    moves(false);
+    ledger.remove_node("n");
+    ledger.upsert_node("n", inventory);
+    EXPECT_TRUE(ledger.find_node("n"));
 }
 
 TEST_F(LedgerTest, ReservationsExpire) {
@@ -270,12 +303,11 @@ TEST_F(LedgerTest, ReservationsExpire) {
     ledger.upsert_node("m", t4s(1));
     ASSERT_TRUE(reserve("a", "n", share(60)).ok());
     ASSERT_TRUE(reserve("b", "n", share(20)).ok());
-    EXPECT_TRUE(ledger.commit("b", now, Seconds(300)));
+    EXPECT_TRUE(ledger.extend("b", now, Seconds(300)));
     EXPECT_EQ(ledger.expire(now + Seconds(29)), 0u);
     EXPECT_EQ(ledger.expire(now + Seconds(30)), 1u);
     EXPECT_EQ(used(ledger, "n"), (Ints{20}));
     ASSERT_EQ(ledger.reservations().size(), 1u);
-    EXPECT_TRUE(ledger.reservations()[0].committed);
     EXPECT_EQ(ledger.reservations()[0].node, "n");
     EXPECT_EQ(ledger.expire(now + Seconds(300)), 1u);
     EXPECT_EQ(used(ledger, "n"), (Ints{0}));

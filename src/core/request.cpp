@@ -11,7 +11,7 @@ namespace {
 
 // Bounds what one pod's author can make the planner do.
 constexpr std::size_t kMaxContainers = 128;
-constexpr std::int64_t kMaxCards = 1024;
+constexpr std::int64_t kMaxCards = kMaxNodeCards;
 
 Error invalid(std::string message) {
     return {ErrorCode::kInvalid, std::move(message)};
@@ -117,6 +117,12 @@ Result<ContainerRequest*> named(
 Result<std::int64_t> memory_amount(std::string_view annotation, std::string_view text) {
     auto memory = parse_memory_mib(text);
     if (!memory) return memory.error().wrap("annotation " + std::string(annotation));
+    if (*memory > kMaxMemoryCapMib) {
+        return invalid(
+            "annotation " + std::string(annotation) + ": " + shown(text) +
+            " is more than any card has; write at most 1Pi"
+        );
+    }
     return memory;
 }
 

@@ -29,6 +29,8 @@ inline constexpr std::string_view kAnnotationCompute =
 inline constexpr std::string_view kAnnotationPriority =
     "edge-gpu.io/priority";  // guaranteed|best-effort
 
+inline constexpr std::int64_t kMaxMemoryCapMib = std::int64_t{1} << 30;  // 1 PiB
+
 // How a container takes part in a pod's life (Kubernetes: initContainers without and with
 // restartPolicy Always, containers).
 enum class ContainerKind { kInit, kSidecar, kApp };

@@ -18,6 +18,19 @@ ContainerSpec whole(std::string name, std::string amount) {
     return {std::move(name), ContainerKind::kApp, "", std::move(amount)};
 }
 
+// More than an annotation of a placement may say, so bind could not write it down.
+TEST(Request, AMemoryCapBeyondAnyCardIsRefused) {
+    EXPECT_TRUE(parse_request({percent("main", "20")}, {{"edge-gpu.io/memory", "1Pi"}}).ok());
+    for (const char* amount : {"2Pi", "8Ei", "99999999999999999999"}) {
+        for (const char* key : {"edge-gpu.io/memory", "edge-gpu.io/memory-main"}) {
+            const auto request = parse_request({percent("main", "20")}, {{key, amount}});
+            ASSERT_FALSE(request.ok()) << amount;
+            EXPECT_THAT(request.error().message, HasSubstr(key));
+            EXPECT_THAT(request.error().message, HasSubstr(amount));
+        }
+    }
+}
+
 TEST(Request, SharesAndWholeCards) {
     const auto request = parse_request(
         {{"prepare", ContainerKind::kInit, "10", ""},

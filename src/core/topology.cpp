@@ -148,8 +148,8 @@ CloseCards::CloseCards(int cards)
 
 void CloseCards::set(int a, int b, Link link) {
     const int change = link_score(link) - score(a, b);
-    scores_[static_cast<std::size_t>(a * cards_ + b)] += change;
-    scores_[static_cast<std::size_t>(b * cards_ + a)] += change;
+    scores_[at(a, b)] += change;
+    scores_[at(b, a)] += change;
     sums_[static_cast<std::size_t>(a)] += change;
     sums_[static_cast<std::size_t>(b)] += change;
 }

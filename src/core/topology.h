@@ -61,7 +61,11 @@ class CloseCards {
     std::vector<int> best(int count, std::span<const int> must, int eligible) const;
 
   private:
-    int score(int a, int b) const { return scores_[static_cast<std::size_t>(a * cards_ + b)]; }
+    std::size_t at(int a, int b) const {
+        const auto row = static_cast<std::size_t>(a) * static_cast<std::size_t>(cards_);
+        return row + static_cast<std::size_t>(b);
+    }
+    int score(int a, int b) const { return scores_[at(a, b)]; }
     std::vector<int> grown(int count, std::span<const int> must, int eligible) const;
 
     int cards_;

@@ -30,10 +30,11 @@ int failed(const char* command, const Error& error) {
 }
 
 Result<k8s::ClusterSnapshot> look(const std::string& kubeconfig, Millis timeout) {
-    EG_TRY(const k8s::Config config, k8s::default_config(kubeconfig));
+    const auto config = k8s::default_config(kubeconfig);
+    if (!config) return kubeconfig.empty() ? config.error() : config.error().wrap("--kubeconfig");
     k8s::ApiClientOptions options;
     options.user_agent = "edge-gpu-inspect";
-    EG_TRY(const k8s::Client client, k8s::Client::open(config, options));
+    EG_TRY(const k8s::Client client, k8s::Client::open(*config, options));
     EG_TRY(Gathered found, gather(client, MonoClock::now() + timeout));
     for (const std::string& note : found.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
     return std::move(found.snapshot);
@@ -44,9 +45,10 @@ Result<k8s::ClusterSnapshot> read_snapshot(const std::string& file) {
         const std::string text(std::istreambuf_iterator<char>(std::cin), {});
         return k8s::decode_snapshot(text);
     }
-    EG_TRY(const std::string text, read_file(file, kMostSnapshot));
-    auto snapshot = k8s::decode_snapshot(text);
-    if (!snapshot) return snapshot.error().wrap(file);
+    const auto text = read_file(file, kMostSnapshot);
+    if (!text) return text.error().wrap("--snapshot");
+    auto snapshot = k8s::decode_snapshot(*text);
+    if (!snapshot) return snapshot.error().wrap("--snapshot " + file);
     return snapshot;
 }
 
@@ -74,7 +76,7 @@ int run_snapshot(int argc, char** argv) {
         k8s::encode_snapshot(options->anonymous ? k8s::anonymized(*snapshot) : *snapshot);
     if (options->file != "-") {
         const Status written = write_file_atomically(options->file, text);
-        return written ? 0 : failed("snapshot", written.error());
+        return written ? 0 : failed("snapshot", written.error().wrap("--output " + options->file));
     }
     if (!print(text))
         return failed("snapshot", {ErrorCode::kUnavailable, "standard output cannot be written"});

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "core/quantity.h"
+#include "core/request_by_quantity.h"
 #include "gpu/cards_annotation.h"
 #include "http/message.h"
 #include "k8s/codec.h"
@@ -122,7 +123,8 @@ void add_pod(const json::value& object, Gathered& to) {
         to.notes.push_back("pod " + pod->meta.key() + ": " + request.error().message);
         request = core::parse_request(pod->containers, {});
     }
-    if (request) out.request = std::move(*request);
+    // As the scheduler counts it.
+    out.request = request ? std::move(*request) : core::request_by_quantity(pod->containers);
     out.request.host = pod->host;
     if (!out.node.empty() && !out.request.empty()) {
         auto placement = k8s::from_annotations(pod->meta.annotations, out.request);

@@ -106,6 +106,22 @@ TEST_F(GatherTest, what_does_not_hold_is_noted) {
     EXPECT_FALSE(found->snapshot.cluster.pods[0].placement);
 }
 
+// Bound past the extender, 150 percent holds what the scheduler says that it holds: two cards.
+TEST_F(GatherTest, a_refused_request_that_runs_is_counted_as_the_scheduler_counts_it) {
+    load(kNode);
+    load(
+        R"({"kind":"Pod","apiVersion":"v1","metadata":{"name":"p","namespace":"team"},
+             "spec":{"nodeName":"gpu-1","containers":[{"name":"c","image":"i","resources":{"limits":{"nano-gpu/gpu-percent":"150"}}}]}})"
+    );
+    const auto found = look();
+    ASSERT_TRUE(found.ok()) << found.error().message;
+    EXPECT_THAT(found->notes, ElementsAre(HasSubstr("150")));
+    const core::PodRequest& request = found->snapshot.cluster.pods.at(0).request;
+    ASSERT_EQ(request.containers.size(), 1U);
+    EXPECT_EQ(request.containers[0].cards, 2);
+    EXPECT_TRUE(request.containers[0].whole);
+}
+
 TEST_F(GatherTest, an_api_server_that_does_not_answer) {
     api_->stop();
     const auto found = look(Millis(300));

@@ -86,7 +86,14 @@ Result<DescribeOptions> parse_describe_options(const std::vector<std::string>& a
     );
     EG_TRY(options.help, flags::parse(app, arguments));
     if (!options.help.empty()) return options;
-    if (what != "cluster") return flags::bad_value("describe", what, "cluster");
+    if (what.empty()) {
+        return Error{ErrorCode::kInvalid, "what to describe is missing: edge-gpu describe cluster"};
+    }
+    if (what != "cluster") {
+        return Error{
+            ErrorCode::kInvalid,
+            "\"" + what + "\" is not cluster, the only thing that can be described"};
+    }
     if (output != "text" && output != "json")
         return flags::bad_value("output", output, "text or json");
     options.as_json = output == "json";

@@ -50,7 +50,7 @@ TEST(DescribeOptions, defaults_and_flags) {
 
 TEST(DescribeOptions, wrong_ones_name_the_flag) {
     const std::pair<std::vector<std::string>, const char*> wrong[] = {
-        {{}, "cluster"},
+        {{}, "what to describe is missing: edge-gpu describe cluster"},
         {{"pod"}, "\"pod\" is not cluster"},
         {{"cluster", "--free", "0"}, "--free"},
         {{"cluster", "--free", "x"}, "--free"},

@@ -19,8 +19,7 @@ class BodyWindow {
 
     // Where the next bytes of the body go.
     std::span<char> room() {
-        const std::size_t kept = end_ - begin_;
-        if (kept <= kPiece / 8 || begin_ >= capacity_ / 2) {
+        if (kept() <= kPiece / 8 || begin_ >= capacity_ / 2) {
             move_to(bytes_.get());
         } else if (capacity_ - end_ < kPiece) {
             grow();
@@ -29,6 +28,7 @@ class BodyWindow {
         return {bytes_.get() + end_, std::min(kPiece, capacity_ - end_)};
     }
     void filled(std::size_t n) { end_ += n; }
+    std::size_t kept() const { return end_ - begin_; }
 
     const char* end() const { return bytes_.get() + end_; }
     const char* at(std::uint64_t position) const {

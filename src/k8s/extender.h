@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "k8s/known_names.h"
 #include "k8s/name_list.h"
 #include "k8s/objects.h"
 
@@ -30,6 +31,8 @@ struct ExtenderArgs {
     // true: nodeCacheCapable, the answer is names; false: the answer is nodes.
     bool names_mode = true;
     NameList nodes = {};  // candidate names, in either mode
+    // Names mode: which of them were found in the list that was expected; ascending.
+    std::vector<KnownRun> known_runs = {};
     // Nodes mode: each node's JSON text. They lie in the request's body one after the other, with
     // nothing but a comma and white space in between. Empty when not kept.
     std::vector<std::string_view> node_texts = {};
@@ -70,9 +73,10 @@ class ExtenderReader {
     ExtenderReader& operator=(ExtenderReader&&) noexcept;
 
     void reset();
-    // Names that the next request may well carry, in this order: when it does they are compared
-    // instead of read. nullptr: nothing is known. Stays until it is set again.
-    void expect(std::shared_ptr<const NameList> names);
+    // Names that the next request may well carry, in this order: where it does they are compared
+    // instead of read. nullptr: nothing is known. Stays until it is set again; set it between
+    // requests.
+    void expect(std::shared_ptr<const KnownNames> names);
     // Where the next bytes of the body may be received; valid until received() or feed().
     std::span<char> room();
     // The first `size` bytes of room() are the next of the body. kInvalid for bad JSON or wrong
@@ -80,7 +84,8 @@ class ExtenderReader {
     Status received(std::size_t size);
     // The same for bytes that are somewhere else.
     Status feed(std::span<const char> bytes);
-    bool done() const;  // the value is complete
+    bool done() const;         // the value is complete
+    std::size_t kept() const;  // bytes of the body, for what is still to come
 
     // kInvalid when the body ended early or what is needed is missing, saying what. The references,
     // and the node texts, live until the next reset().

@@ -39,6 +39,7 @@ void ExtenderBody::reset() {
     args.pod.reset();
     args.names_mode = true;
     args.nodes.clear();
+    args.known_runs.clear();
     args.node_texts.clear();
     binding = {};
     preemption = {};
@@ -61,10 +62,8 @@ bool ExtenderBody::advance() {
 bool ExtenderBody::run() {
     for (;;) {
         if (section_ == Section::kNames) {
-            if (expected) {
-                NamesSection::pass_expected(cursor, limits.max_nodes, *expected, args.nodes);
-            }
-            names_.pass_plain(cursor, limits.max_nodes, args.nodes);
+            names_.pass_expected(cursor, limits.max_nodes);
+            names_.pass_plain(cursor, limits.max_nodes);
         }
         const Token token = cursor.scanner.next(cursor.at, cursor.window.end());
         switch (token) {
@@ -122,7 +121,7 @@ bool ExtenderBody::take(Token token) {
             good = nodes.take(token, cursor, args.nodes, left);
             break;
         case Section::kNames:
-            good = names_.take(token, cursor, limits.max_nodes, args.nodes, left);
+            good = names_.take(token, cursor, limits.max_nodes, left);
             break;
         case Section::kVictims:
             good = victims_.take(token, cursor, left);
@@ -177,7 +176,7 @@ bool ExtenderBody::begin_value(Token token) {
             if (token != Token::kArray) return cursor.wrong_type("NodeNames");
             section_ = Section::kNames;
             saw_names = true;
-            args.nodes.clear();
+            names_.begin(expected.get(), args.nodes, args.known_runs);
             nodes.clear();
             return true;
         case Field::kVictims:

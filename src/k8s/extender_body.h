@@ -25,7 +25,7 @@ class ExtenderBody {
     const ExtenderLimits limits;
     BodyCursor cursor;
     NodesSection nodes;
-    std::shared_ptr<const NameList> expected;  // not cleared by reset()
+    std::shared_ptr<const KnownNames> expected;  // not cleared by reset()
 
     // What was read.
     ExtenderArgs args;

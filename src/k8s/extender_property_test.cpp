@@ -267,6 +267,7 @@ TEST(ExtenderProperty, ExpectedNamesAreReadAsOthersAre) {
     Random random(core::replay_seed());
     ExtenderReader plain;
     ExtenderReader expecting;
+    std::size_t in_runs = 0;
     for (int round = 0; round < 400; ++round) {
         std::vector<std::string> names;
         for (int n = random.between(0, 300); n > 0; --n) {
@@ -274,9 +275,12 @@ TEST(ExtenderProperty, ExpectedNamesAreReadAsOthersAre) {
                 "node-" + std::to_string(random.below(50)) + std::string(random.below(9), 'x')
             );
         }
-        auto expected = std::make_shared<NameList>();
-        for (const std::string& name : names) expected->add(name);
-        switch (random.below(6)) {  // what comes is not always what was expected
+        NameList list;
+        for (const std::string& name : names) list.add(name);
+        const auto entry =
+            random.below(2) == 0 ? KnownNames::Entry::kFirst : KnownNames::Entry::kAny;
+        const auto expected = std::make_shared<const KnownNames>(std::move(list), entry);
+        switch (random.below(8)) {  // what comes is not always what was expected
             case 0:
                 if (!names.empty()) names[random.below(names.size())] += "y";
                 break;
@@ -291,6 +295,18 @@ TEST(ExtenderProperty, ExpectedNamesAreReadAsOthersAre) {
                 break;
             case 3:
                 if (!names.empty()) names[random.below(names.size())] = "a\\u0041\\\"";
+                break;
+            case 4:  // from another name on
+                if (!names.empty())
+                    std::rotate(
+                        names.begin(),
+                        names.begin() + static_cast<std::ptrdiff_t>(random.below(names.size())),
+                        names.end()
+                    );
+                break;
+            case 5:  // in pieces
+                for (std::size_t n = random.below(1 + names.size() / 4); n > 0; --n)
+                    std::swap(names[random.below(names.size())], names[random.below(names.size())]);
                 break;
             default:
                 break;
@@ -309,7 +325,18 @@ TEST(ExtenderProperty, ExpectedNamesAreReadAsOthersAre) {
         const Seen without = read(plain, body, body.size(), random);
         ASSERT_EQ(with.good, without.good) << body;
         ASSERT_EQ(with.names, without.names) << body;
+        if (!with.good) continue;
+        std::size_t behind = 0;
+        for (const KnownRun& run : (*expecting.args())->known_runs) {
+            ASSERT_GE(run.first, behind);
+            for (std::size_t n = 0; n < run.count; ++n) {
+                ASSERT_EQ(expected->names()[run.known + n], with.names[run.first + n]) << body;
+            }
+            behind = run.first + run.count;
+            in_runs += run.count;
+        }
     }
+    EXPECT_GT(in_runs, 10'000U) << "most lists are expected";
 }
 
 }  // namespace

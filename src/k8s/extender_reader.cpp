@@ -25,7 +25,7 @@ void ExtenderReader::reset() {
     impl_->reset();
 }
 
-void ExtenderReader::expect(std::shared_ptr<const NameList> names) {
+void ExtenderReader::expect(std::shared_ptr<const KnownNames> names) {
     impl_->expected = std::move(names);
 }
 
@@ -51,6 +51,10 @@ Status ExtenderReader::feed(std::span<const char> bytes) {
         bytes = bytes.subspan(n);
     } while (!bytes.empty() && !done());
     return ok_status();
+}
+
+std::size_t ExtenderReader::kept() const {
+    return impl_->cursor.window.kept();
 }
 
 bool ExtenderReader::done() const {

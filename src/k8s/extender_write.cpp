@@ -1,5 +1,6 @@
 // The answers' texts. Node names are copied as JSON writes them (k8s/name_list.h), runs of them at
 // once; the nodes themselves are not copied at all.
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -25,17 +26,6 @@ void append_name(std::string& out, const NameList& names, std::size_t i) {
         out += names.written(i);
     } else {
         json::append_quoted(out, names[i]);
-    }
-}
-
-// Calls each(first, last) for the longest runs of neighbours.
-template <class Each>
-void for_each_run(std::span<const std::uint32_t> ascending, Each&& each) {
-    for (std::size_t i = 0; i < ascending.size();) {
-        std::size_t next = i + 1;
-        while (next < ascending.size() && ascending[next] == ascending[next - 1] + 1) ++next;
-        each(ascending[i], ascending[next - 1]);
-        i = next;
     }
 }
 
@@ -79,19 +69,40 @@ std::vector<std::string> written_values(std::span<const FilterReason> reasons) {
     return values;
 }
 
+// `failed` needs no more than `most` bytes when all names are plain.
 void append_failed(
     std::string& out,
     const NameList& names,
     std::span<const FailedNode> failed,
     std::span<const FilterReason> reasons,
     std::span<const std::string> values,
-    bool unresolvable
+    bool unresolvable,
+    std::size_t most
 ) {
     out.push_back('{');
-    for (const FailedNode& node : failed) {
-        if (reasons[node.reason].unresolvable != unresolvable) continue;
-        append_name(out, names, node.node);
-        out += values[node.reason];
+    const bool any = std::any_of(reasons.begin(), reasons.end(), [&](const auto& reason) {
+        return reason.unresolvable == unresolvable;
+    });
+    if (any && names.all_plain()) {  // thousands of short pieces: appending each costs more
+        const std::size_t before = out.size();
+        out.resize(before + most);
+        char* to = out.data() + before;
+        const auto put = [&](std::string_view text) {
+            std::memcpy(to, text.data(), text.size());
+            to += text.size();
+        };
+        for (const FailedNode& node : failed) {
+            if (reasons[node.reason].unresolvable != unresolvable) continue;
+            put(names.written(node.node));
+            put(values[node.reason]);
+        }
+        out.resize(static_cast<std::size_t>(to - out.data()));
+    } else if (any) {
+        for (const FailedNode& node : failed) {
+            if (reasons[node.reason].unresolvable != unresolvable) continue;
+            append_name(out, names, node.node);
+            out += values[node.reason];
+        }
     }
     if (out.back() == ',') out.pop_back();
     out.push_back('}');
@@ -138,13 +149,13 @@ SplicedText write_filter_result(
 ) {
     SplicedText out;
     const std::vector<std::string> values = written_values(reasons);
-    std::size_t size = 256;
+    std::size_t failed_size = 0;
     for (const FailedNode& node : failed) {
-        size += args.nodes[node.node].size() + 2 + values[node.reason].size();
+        failed_size += args.nodes[node.node].size() + 2 + values[node.reason].size();
     }
+    const std::size_t size = 256 + failed_size;
     if (args.names_mode) {
-        for (const std::uint32_t i : fitting) size += args.nodes[i].size() + 4;
-        out.before.reserve(size);
+        out.before.reserve(size + args.nodes.written_size());
         out.before = R"({"Nodes":null,"NodeNames":[)";
         append_names(out.before, args.nodes, fitting);
         out.before += "]";
@@ -156,9 +167,9 @@ SplicedText write_filter_result(
     }
     std::string& rest = args.names_mode ? out.before : out.after;
     rest += R"(,"FailedNodes":)";
-    append_failed(rest, args.nodes, failed, reasons, values, false);
+    append_failed(rest, args.nodes, failed, reasons, values, false, failed_size);
     rest += R"(,"FailedAndUnresolvableNodes":)";
-    append_failed(rest, args.nodes, failed, reasons, values, true);
+    append_failed(rest, args.nodes, failed, reasons, values, true, failed_size);
     rest += R"(,"Error":""})";
     return out;
 }

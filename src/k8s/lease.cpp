@@ -59,6 +59,9 @@ class LeaderElector::Impl {
         if (since == 0) return false;
         return MonoClock::now().time_since_epoch() - Duration(since) < options_.renew;
     }
+    TimePoint held_until() const {
+        return TimePoint(Duration(renewed_.load(std::memory_order_acquire))) + options_.lease;
+    }
     std::string holder() const {
         const std::lock_guard lock(mutex_);
         return holder_;
@@ -113,6 +116,8 @@ class LeaderElector::Impl {
             if (leading_) lose("another holds the lease");
             return ok_status();
         }
+        // Free again, but not given back by us: what was written in between is news.
+        if (!ours && leading_) lose("another held the lease meanwhile");
         const TimePoint asked = MonoClock::now();
         json::value next = *lease;
         fill(next, ours);
@@ -257,6 +262,9 @@ void LeaderElector::stop() {
 }
 bool LeaderElector::is_leader() const {
     return impl_->is_leader();
+}
+TimePoint LeaderElector::held_until() const {
+    return impl_->held_until();
 }
 std::string LeaderElector::holder() const {
     return impl_->holder();

@@ -46,6 +46,9 @@ class LeaderElector {
     // True only while the last successful renewal is younger than renew_deadline, even when the
     // thread is stuck: safe to ask right before a write.
     bool is_leader() const;
+    // Nobody else can hold the lease before this time: a write that needs leadership must be over
+    // by then. In the past while this one does not lead.
+    TimePoint held_until() const;
     std::string holder() const;  // last seen holder, "" when unknown
 
   private:

@@ -168,6 +168,20 @@ TEST(Lease, LosesToAnotherHolder) {
     EXPECT_EQ(a.holder(), "b");
 }
 
+// As after a pause of this process: another led and gave the lease back between two of our tries.
+TEST(Lease, TheTermOfAnotherInBetweenIsNoticed) {
+    LeaseStore store;
+    std::atomic<int> started = 0;
+    std::atomic<int> stopped = 0;
+    LeaderElector a(store.client(), options_of("a"), {[&] { ++started; }, [&] { ++stopped; }});
+    ASSERT_TRUE(a.start());
+    ASSERT_TRUE(eventually([&] { return a.is_leader(); }));
+    store.usurp("");
+    ASSERT_TRUE(eventually([&] { return store.holder() == "a" && a.is_leader(); }));
+    EXPECT_TRUE(eventually([&] { return started == 2; })) << "what the other wrote must be read";
+    EXPECT_EQ(stopped, 1);
+}
+
 TEST(Lease, OnlyOneOfManyLeads) {
     LeaseStore store;
     std::vector<std::unique_ptr<LeaderElector>> all;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,17 @@
 #include "k8s/plain_text.h"
 
 namespace egpu::k8s {
+
+// Calls each(first, last) for the longest runs of neighbours.
+template <class Each>
+void for_each_run(std::span<const std::uint32_t> ascending, Each&& each) {
+    for (std::size_t i = 0; i < ascending.size();) {
+        std::size_t next = i + 1;
+        while (next < ascending.size() && ascending[next] == ascending[next - 1] + 1) ++next;
+        each(ascending[i], ascending[next - 1]);
+        i = next;
+    }
+}
 
 class NameList {
   public:
@@ -57,6 +69,10 @@ class NameList {
     std::string_view written_from(std::size_t first) const {
         return std::string_view(bytes_).substr(begin(first));
     }
+    // Of `count` names from `first` on, their commas included.
+    std::size_t written_size(std::size_t first, std::size_t count) const {
+        return count == 0 ? 0 : ends_[first + count - 1] - begin(first);
+    }
     // How many names lie whole in the first `bytes` bytes of written_from(first).
     std::size_t within(std::size_t first, std::size_t bytes) const {
         const auto from = ends_.begin() + static_cast<std::ptrdiff_t>(first);
@@ -72,6 +88,17 @@ class NameList {
         std::size_t i = ends_.size();
         ends_.resize(i + count);
         for (std::size_t n = first; n < first + count; ++n) ends_[i++] = other.ends_[n] + shift;
+    }
+    // Adds those at `positions`, ascending, of another list, which are plain.
+    void add_some(const NameList& other, std::span<const std::uint32_t> positions) {
+        std::size_t i = ends_.size();
+        ends_.resize(i + positions.size());
+        for_each_run(positions, [&](std::uint32_t first, std::uint32_t last) {
+            const std::size_t from = other.begin(first);
+            const auto shift = static_cast<std::uint32_t>(bytes_.size() - from);  // as above
+            bytes_.append(other.bytes_, from, other.ends_[last] - from);
+            for (std::uint32_t n = first; n <= last; ++n) ends_[i++] = other.ends_[n] + shift;
+        });
     }
     bool operator==(const NameList& other) const {
         return bytes_ == other.bytes_ && ends_ == other.ends_;

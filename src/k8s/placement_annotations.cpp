@@ -13,11 +13,8 @@ namespace egpu::k8s {
 namespace {
 
 constexpr std::int64_t kVersion = 1;
-constexpr std::size_t kMaxText = 64U << 10;
 constexpr std::size_t kMaxContainers = 256;
-constexpr std::size_t kMaxCards = 64;
 constexpr std::size_t kMaxUuid = 96;
-constexpr std::int64_t kMaxMemoryMib = std::int64_t{1} << 30;  // 1 PiB
 
 Error bad(std::string_view annotation, std::string_view why) {
     return Error{
@@ -42,8 +39,8 @@ Result<core::CardShare> read_card(const json::value& item, const std::string& wh
     if (!is_uuid(uuid)) return bad_placement(where + ": uuid is not a card's UUID");
     card.uuid = uuid;
     const auto index = json::get_int(item, {"index"});
-    if (!index || *index < 0 || *index > kMaxCardIndex) {
-        return bad_placement(where + ": index must be 0 to " + std::to_string(kMaxCardIndex));
+    if (!index || *index < 0 || *index > core::kMaxCardIndex) {
+        return bad_placement(where + ": index must be 0 to " + std::to_string(core::kMaxCardIndex));
     }
     const auto percent = json::get_int(item, {"percent"});
     if (!percent || *percent < 1 || *percent > core::kCardUnits) {
@@ -53,7 +50,7 @@ Result<core::CardShare> read_card(const json::value& item, const std::string& wh
     card.percent = static_cast<int>(*percent);
     if (json::find(item, {"memoryMiB"}) != nullptr) {
         const auto memory = json::get_int(item, {"memoryMiB"});
-        if (!memory || *memory < 0 || *memory > kMaxMemoryMib) {
+        if (!memory || *memory < 0 || *memory > core::kMaxMemoryCapMib) {
             return bad_placement(where + ": memoryMiB is out of range");
         }
         card.memory_mib = *memory;
@@ -69,8 +66,10 @@ Result<core::ContainerPlacement> read_container(const json::value& item) {
     }
     const std::string where = "container " + container.container;
     const json::array* cards = json::get_array(item, {"cards"});
-    if (cards == nullptr || cards->empty() || cards->size() > kMaxCards) {
-        return bad_placement(where + ": cards must be a list of 1 to 64");
+    if (cards == nullptr || cards->empty() || cards->size() > core::kMaxNodeCards) {
+        return bad_placement(
+            where + ": cards must be a list of 1 to " + std::to_string(core::kMaxNodeCards)
+        );
     }
     for (const json::value& entry : *cards) {
         EG_TRY(core::CardShare card, read_card(entry, where));
@@ -94,14 +93,14 @@ Result<std::vector<int>> read_indexes(const std::string& key, std::string_view t
         int index = -1;
         const auto [end, error] = std::from_chars(one.data(), one.data() + one.size(), index);
         if (error != std::errc() || end != one.data() + one.size() || index < 0 ||
-            index > kMaxCardIndex) {
+            index > core::kMaxCardIndex) {
             return bad(key, "\"" + std::string(one.substr(0, 20)) + "\" is not a card index");
         }
         if (std::find(indexes.begin(), indexes.end(), index) != indexes.end()) {
             return bad(key, "names card " + std::to_string(index) + " twice");
         }
         indexes.push_back(index);
-        if (indexes.size() > kMaxCards) return bad(key, "names too many cards");
+        if (indexes.size() > core::kMaxNodeCards) return bad(key, "names too many cards");
         if (comma == std::string_view::npos) return indexes;
         text.remove_prefix(comma + 1);
     }
@@ -204,7 +203,7 @@ std::string placement_text(const core::Placement& placement) {
 }
 
 Result<core::Placement> parse_placement(std::string_view text) {
-    if (text.size() > kMaxText) return bad_placement("is larger than 64 KiB");
+    if (text.size() > kMaxAnnotations) return bad_placement("is larger than 256 KiB");
     auto parsed = json::parse(text);
     if (!parsed) return bad_placement(parsed.error().message);
     const auto version = json::get_int(*parsed, {"version"});
@@ -245,6 +244,12 @@ StringMap to_annotations(const core::Placement& placement) {
         out.emplace(std::move(key), std::move(indexes));
     }
     return out;
+}
+
+std::size_t annotations_size(const StringMap& annotations) {
+    std::size_t size = 0;
+    for (const auto& [key, value] : annotations) size += key.size() + value.size();
+    return size;
 }
 
 Result<std::optional<core::Placement>> from_annotations(

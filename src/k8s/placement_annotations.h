@@ -18,11 +18,15 @@ namespace egpu::k8s {
 inline constexpr std::string_view kAnnotationPlacement = "edge-gpu.io/placement";
 inline constexpr std::string_view kAnnotationAssume = "nano-gpu/assume";
 inline constexpr std::string_view kAnnotationContainerPrefix = "nano-gpu/container-";
-inline constexpr int kMaxCardIndex = 1023;
+// All annotations of an object, keys and values: the API server's limit, which it does not check
+// when a Binding adds some. An object beyond it cannot be updated any more.
+inline constexpr std::size_t kMaxAnnotations = 256U << 10;
 
 // What bind writes. Containers whose nano-gpu key would not be a valid annotation key are only in
 // our own annotation.
 StringMap to_annotations(const core::Placement& placement);
+// As the API server counts them against kMaxAnnotations.
+std::size_t annotations_size(const StringMap& annotations);
 
 // nullopt: the pod carries no placement. kInvalid names the annotation and what is wrong with it;
 // the pod's shares must then be accounted as unknown, never as free.

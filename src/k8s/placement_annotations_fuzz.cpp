@@ -2,6 +2,7 @@
 // written.
 #include <cstdlib>
 
+#include "core/card.h"
 #include "k8s/placement_annotations.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
@@ -10,7 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
     if (const auto placement = k8s::parse_placement(text)) {
         for (const auto& container : placement->containers) {
             for (const auto& card : container.cards) {
-                if (card.index < 0 || card.index > k8s::kMaxCardIndex) std::abort();
+                if (card.index < 0 || card.index > core::kMaxCardIndex) std::abort();
                 if (card.percent < 1 || card.percent > 100 || card.memory_mib < 0) std::abort();
             }
         }

@@ -85,6 +85,35 @@ TEST(PlacementAnnotations, RoundTripsAtRandom) {
     }
 }
 
+// A node has up to 1,024 cards, whose indexes are its agent's affair, and a pod up to 128
+// containers: what bind writes must be believed when it comes back.
+TEST(PlacementAnnotations, TheLargestPlacementsAreReadBack) {
+    core::Placement wide{{{"main", {}}}};
+    for (int i = 0; i < 1024; ++i) {
+        wide.containers[0].cards.push_back({"GPU-" + std::to_string(i), i * 900, 100, 0});
+    }
+    const auto back = from_annotations(to_annotations(wide), request_of({{"main", {100, 1024}}}));
+    ASSERT_TRUE(back) << back.error().message;
+    EXPECT_EQ(**back, wide);
+    core::Placement deep;
+    core::PodRequest request;
+    for (int c = 0; c < 128; ++c) {
+        core::ContainerPlacement& container = deep.containers.emplace_back();
+        container.container = "init-" + std::to_string(c);
+        for (int i = 0; i < 16; ++i) {
+            const std::string uuid = "GPU-01234567-89ab-cdef-0123-45678901234" + std::to_string(i);
+            container.cards.push_back({uuid, i, 100, 0});
+        }
+        core::ContainerRequest& wanted = request.containers.emplace_back();
+        wanted.name = container.container;
+        wanted.percent = 100;
+        wanted.cards = 16;
+    }
+    const auto all = from_annotations(to_annotations(deep), request);
+    ASSERT_TRUE(all) << all.error().message;
+    EXPECT_EQ(**all, deep);
+}
+
 TEST(PlacementAnnotations, NoneIsNone) {
     const auto request = request_of({{"a", {20, 1}}});
     EXPECT_FALSE(*from_annotations({}, request));
@@ -109,18 +138,7 @@ TEST(PlacementAnnotations, UntrustedNanoGpuValues) {
     const auto request = request_of({{"a", {20, 1}}});
     const auto wide = request_of({{"a", {100, 2}}});
     for (const char* value :
-         {"",
-          "x",
-          "-1",
-          "-2",
-          "99999",
-          "1024",
-          "1,2",
-          "0x1",
-          "1 2",
-          "99999999999999999999",
-          ",",
-          "1,"}) {
+         {"", "x", "-1", "-2", "1000001", "1,2", "0x1", "1 2", "99999999999999999999", ",", "1,"}) {
         const auto got = from_annotations(
             {{"nano-gpu/assume", "true"}, {"nano-gpu/container-a", value}}, request
         );
@@ -159,7 +177,7 @@ TEST(PlacementAnnotations, UntrustedPlacements) {
           card(R"({"uuid":"GPU-1","index":0,"percent":0})"),
           card(R"({"uuid":"GPU-1","index":0,"percent":101})"),
           card(R"({"uuid":"GPU-1","index":-1,"percent":5})"),
-          card(R"({"uuid":"GPU-1","index":4096,"percent":5})"),
+          card(R"({"uuid":"GPU-1","index":1000001,"percent":5})"),
           card(R"({"uuid":"GPU 1","index":0,"percent":5})"),
           card(R"({"uuid":"GPU-1","index":0.5,"percent":5})"),
           card(R"({"uuid":"GPU-1","index":0,"percent":5,"memoryMiB":-1})"),

@@ -116,6 +116,48 @@ TEST_F(Answers, ADoubtThatIsRefutedLateTakesNothingFromTheNextBind) {
     EXPECT_EQ(state.reserve(other, "n", now + Seconds(7)).kind, Reservation::Kind::kReserved);
 }
 
+// The API server is away for longer than a reservation lasts: the binding may well be there.
+TEST_F(Answers, ADoubtOutlivesTheReservationUntilItIsLookedUp) {
+    add_node(node_json("n", 100));
+    const auto first = read_facts(*k8s::pod_from_json(pod_json(share_pod("first", 100))));
+    const auto other = read_facts(*k8s::pod_from_json(pod_json(share_pod("other", 100))));
+    TimePoint now = MonoClock::now();
+    ASSERT_EQ(state.reserve(first, "n", now).kind, Reservation::Kind::kReserved);
+    state.doubt(first, "n", now);
+    std::vector<UnconfirmedPod> due;
+    for (int i = 0; i < 20; ++i) {
+        now += Seconds(6);
+        due = state.tick(now);
+        ASSERT_EQ(due.size(), 1U) << i;
+        state.postpone(due.front(), now);
+    }
+    EXPECT_EQ(state.reserve(other, "n", now).kind, Reservation::Kind::kRefused);
+    state.tick(now + Seconds(300));  // look-ups of other pods took that long
+    EXPECT_EQ(state.reserve(other, "n", now + Seconds(300)).kind, Reservation::Kind::kRefused);
+    state.refute(due.front());
+    EXPECT_EQ(state.reserve(other, "n", now + Seconds(300)).kind, Reservation::Kind::kReserved);
+}
+
+// A list of our own may show what the watch never will, and nobody would tell of its end: waiting
+// pods, and the CPU of pods without a GPU.
+TEST_F(Answers, AReadLeavesNothingThatOnlyAWatchCouldEnd) {
+    add_node(node_json("n", 100));
+    const auto before = state.host_free("n");
+    const TimePoint now = MonoClock::now();
+    const json::value plain{
+        {"metadata", {{"name", "web"}, {"namespace", "default"}, {"uid", "web"}}},
+        {"spec",
+         {{"nodeName", "n"},
+          {"containers",
+           json::array{{{"name", "main"}, {"resources", {{"limits", {{"cpu", "2"}}}}}}}}}},
+        {"status", {{"phase", "Running"}}}};
+    state.upsert_pod(read_facts(*k8s::pod_from_json(plain)), now, State::Source::kRead);
+    const auto waiting = read_facts(*k8s::pod_from_json(pod_json(share_pod("w", 10))));
+    state.upsert_pod(waiting, now, State::Source::kRead);
+    EXPECT_EQ(state.host_free("n"), before);
+    EXPECT_EQ(state.pending_count(), 0U);
+}
+
 TEST_F(Answers, FilterWithNames) {
     const json::value answer =
         parse(handlers.filter(filter_body(share_pod("p", 800), {"t4", "h100", "nano", "cpu"})));

@@ -27,7 +27,11 @@ int complain(const Error& error, int status) {
 int serve(const Options& options, const StopToken& stop) {
     const auto config = options.kubeconfig.empty() ? k8s::default_config()
                                                    : k8s::load_kubeconfig(options.kubeconfig);
-    if (!config) return complain(config.error(), 1);
+    if (!config) {
+        return complain(
+            options.kubeconfig.empty() ? config.error() : config.error().wrap("--kubeconfig"), 1
+        );
+    }
     auto service = Service::start(options, *config);
     if (!service) return complain(service.error(), 1);
     log::info(

@@ -74,19 +74,7 @@ Status Binder::bind(const k8s::ExtenderBindingArgs& args) {
         metrics::latency_buckets()
     );
     const TimePoint start = MonoClock::now();
-    if (args.pod_name.empty() || args.pod_namespace.empty() || args.pod_uid.empty() ||
-        args.node.empty()) {
-        return refuse(ErrorCode::kInvalid, "bind needs PodName, PodNamespace, PodUID and Node");
-    }
-    // Reading back gets its own part of the time, or a slow write would leave the outcome unknown.
-    const Deadlines deadlines{start + options_.timeout * 7 / 10, start + options_.timeout};
-    const Turn turn(*this, args.pod_uid, deadlines.write);
-    if (!turn.mine()) {
-        return refuse(
-            ErrorCode::kDeadline, "another bind of pod " + key_of(args) + " is still in flight"
-        );
-    }
-    Status result = bind_in_turn(args, deadlines);
+    Status result = bind_when_free(args);
     time.observe(std::chrono::duration<double>(MonoClock::now() - start).count());
     if (result) {
         static auto count = result_counter("ok");
@@ -104,6 +92,23 @@ Status Binder::bind(const k8s::ExtenderBindingArgs& args) {
         );
     }
     return result;
+}
+
+Status Binder::bind_when_free(const k8s::ExtenderBindingArgs& args) {
+    const TimePoint start = MonoClock::now();
+    if (args.pod_name.empty() || args.pod_namespace.empty() || args.pod_uid.empty() ||
+        args.node.empty()) {
+        return refuse(ErrorCode::kInvalid, "bind needs PodName, PodNamespace, PodUID and Node");
+    }
+    // Reading back gets its own part of the time, or a slow write would leave the outcome unknown.
+    const Deadlines deadlines{start + options_.timeout * 7 / 10, start + options_.timeout};
+    const Turn turn(*this, args.pod_uid, deadlines.write);
+    if (!turn.mine()) {
+        return refuse(
+            ErrorCode::kDeadline, "another bind of pod " + key_of(args) + " is still in flight"
+        );
+    }
+    return bind_in_turn(args, deadlines);
 }
 
 Status Binder::bind_in_turn(const k8s::ExtenderBindingArgs& args, const Deadlines& deadlines) {
@@ -224,6 +229,8 @@ Status Binder::post(
         "Time of the Binding POST.",
         metrics::latency_buckets()
     );
+    // Not even a second attempt after a 429 may come when another could be the leader.
+    const TimePoint until = std::min(deadlines.write, gate_.binds_until());
     // The leader's term may have ended while this bind waited for its turn or for a GET.
     if (auto closed = gate_.refuses_binds(); closed && !gate_.stopping()) {
         state_.rollback(pod.uid);
@@ -231,6 +238,17 @@ Status Binder::post(
     }
     k8s::StringMap annotations;
     if (!placement.containers.empty()) annotations = k8s::to_annotations(placement);
+    const std::size_t size = pod.annotations_size + k8s::annotations_size(annotations);
+    if (!annotations.empty() && size > k8s::kMaxAnnotations) {
+        state_.rollback(pod.uid);
+        return refuse(
+            ErrorCode::kInvalid,
+            "pod " + key_of(args) + " would have " + std::to_string(size) +
+                " bytes of annotations with its placement, and more than " +
+                std::to_string(k8s::kMaxAnnotations) +
+                " would break it: give it fewer annotations or containers"
+        );
+    }
     k8s::ApiStatus status;
     const TimePoint start = MonoClock::now();
     const Status posted = client_.bind_pod(
@@ -239,7 +257,7 @@ Status Binder::post(
         args.pod_uid,
         args.node,
         annotations,
-        k8s::Call{deadlines.write, &status}
+        k8s::Call{until, &status}
     );
     time.observe(std::chrono::duration<double>(MonoClock::now() - start).count());
     if (posted) {
@@ -247,7 +265,9 @@ Status Binder::post(
         if (options_.compat_label && pod.asks_for_gpu()) write_label(args, deadlines.whole);
         return ok_status();
     }
-    return settle(args, pod, placement, {posted.error(), status.http_code}, deadlines.whole);
+    return settle(
+        args, pod, placement, {posted.error(), status.http_code, status.is_status}, deadlines.whole
+    );
 }
 
 Status Binder::settle(
@@ -257,10 +277,16 @@ Status Binder::settle(
     const Failure& failure,
     TimePoint deadline
 ) {
+    // A 5xx may come from what stands before the API server, while that is still at work, and a 504
+    // of its own says that it may be; a success that cannot be read is none of the two.
+    const ErrorCode kind = failure.error.code;
+    const bool refused =
+        (failure.http_code >= 400 && failure.http_code < 500) ||
+        (failure.http_code >= 500 && failure.by_server && failure.http_code != 504);
+    const bool never_sent = failure.http_code == 0 && kind == ErrorCode::kUnavailable;
     const bool not_executed =
-        failure.error.code == ErrorCode::kNotFound || failure.error.code == ErrorCode::kInvalid ||
-        failure.error.code == ErrorCode::kPermission || failure.http_code == 429 ||
-        (failure.error.code == ErrorCode::kUnavailable && failure.http_code == 0);
+        never_sent || kind == ErrorCode::kPermission || failure.http_code == 429 ||
+        (refused && (kind == ErrorCode::kNotFound || kind == ErrorCode::kInvalid));
     const Error error = failure.error.wrap("binding pod " + key_of(args));
     if (not_executed) {
         state_.rollback(pod.uid);
@@ -278,8 +304,7 @@ Status Binder::settle(
         return error.wrap("the outcome is not known yet");
     }
     if (now_there->node.empty()) {
-        // An answer means that the write was refused; without one it may still be on its way.
-        if (failure.http_code != 0 && failure.http_code != 504) {
+        if (refused) {
             state_.rollback(pod.uid);
         } else {
             state_.doubt(pod, args.node, now);

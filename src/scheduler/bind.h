@@ -40,6 +40,7 @@ class Binder {
         TimePoint whole;  // reading back included
     };
 
+    Status bind_when_free(const k8s::ExtenderBindingArgs& args);
     Status bind_in_turn(const k8s::ExtenderBindingArgs& args, const Deadlines& deadlines);
     Result<PodFacts> identify(
         const k8s::ExtenderBindingArgs& args, TimePoint deadline, bool& from_watch
@@ -55,7 +56,8 @@ class Binder {
     );
     struct Failure {
         Error error;
-        int http_code = 0;  // 0: no answer
+        int http_code = 0;       // 0: no answer
+        bool by_server = false;  // it is the API server's own, not one of what stands before it
     };
     Status settle(
         const k8s::ExtenderBindingArgs& args,

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/metrics.h"
+#include "k8s/codec.h"
+#include "k8s/scripted_api.h"
 #include "scheduler/cluster_for_test.h"
 
 namespace egpu::scheduler {
@@ -213,6 +216,18 @@ TEST_F(BindTest, RefusalByOldFactsIsCheckedWithTheServer) {
     EXPECT_EQ(cluster.node_of("p"), "n1");
 }
 
+// The API server does not check a Binding's annotations: with more than 256 KiB of them every later
+// update of the pod fails, the kubelet's included.
+TEST_F(BindTest, APlacementThatWouldBreakThePodIsNotWritten) {
+    start();
+    TestPod pod = share_pod("p", 20);
+    pod.annotations["notes"] = std::string(262'000, 'x');
+    cluster.add_pod_and_wait(pod);
+    EXPECT_THAT(cluster.bind(pod, "n1"), HasSubstr("annotations"));
+    EXPECT_EQ(cluster.node_of("p"), "");
+    EXPECT_THAT(cluster.used("n1"), ElementsAre(0, 0));
+}
+
 TEST_F(BindTest, CompatLabel) {
     Options options = quick_options();
     options.compat_label = true;
@@ -259,6 +274,88 @@ TEST_F(BindTest, ConcurrentBindsOfOnePodAreOne) {
     EXPECT_EQ(bound, 4);
     EXPECT_EQ(cluster.api().faults().count("POST", kBinding), 1U);
     EXPECT_THAT(cluster.used("n1"), ElementsAre(20, 0));
+}
+
+// --- answers that say nothing ---
+
+// What stands between us and the API server may answer in its place.
+class BindThroughProxy : public ::testing::Test {
+  protected:
+    BindThroughProxy()
+        : state({}), api([this](int, const k8s::Asked& a, http::Exchange& ex) {
+              if (a.path == "/version")
+                  return k8s::answer(ex, 200, R"({"major":"1","minor":"30"})");
+              if (a.method == "GET") return k8s::answer(ex, 200, json::to_text(pod_now));
+              k8s::answer(ex, status, body);
+          }) {
+        state.upsert_node("n", {.cards = {}, .percent_units = 100});
+        gate.open({});
+        TestPod pod = share_pod("p", 60);
+        pod_now = pod_json(pod);
+        state.upsert_pod(read_facts(*k8s::pod_from_json(pod_now)), MonoClock::now());
+    }
+    Status bind() {
+        Binder binder(state, gate, api.client(), {});
+        return binder.bind(
+            {.pod_name = "p", .pod_namespace = "default", .pod_uid = "uid-p", .node = "n"}
+        );
+    }
+    // As the API server has it after the binding.
+    void bound() {
+        TestPod pod = share_pod("p", 60);
+        pod.node = "n";
+        pod.annotations = {
+            {"nano-gpu/assume", "true"},
+            {"edge-gpu.io/placement",
+             R"({"version":1,"containers":[{"name":"main","cards":[{"uuid":"","index":0,"percent":60}]}]})"}};
+        pod_now = pod_json(pod);
+    }
+    State state;
+    Gate gate;
+    json::value pod_now;
+    int status = 201;
+    std::string body;
+    k8s::ScriptedApi api;
+};
+
+TEST_F(BindThroughProxy, ASuccessThatCannotBeReadIsReadBack) {
+    body = "<html>created</html>";
+    bound();
+    const Status result = bind();
+    EXPECT_TRUE(result.ok()) << result.error().message;
+    EXPECT_EQ(state.totals().used_percent, 60);
+    EXPECT_TRUE(state.reservations().empty());
+}
+
+// The API server may still be at it.
+TEST_F(BindThroughProxy, AGatewaysErrorLeavesTheOutcomeInDoubt) {
+    for (const int code : {500, 502, 503, 504}) {
+        status = code;
+        body = "bad gateway";
+        EXPECT_FALSE(bind().ok());
+        EXPECT_EQ(state.reservations().size(), 1U) << code;
+        EXPECT_EQ(state.totals().used_percent, 60) << code;
+    }
+    status = 409;
+    EXPECT_FALSE(bind().ok());
+    EXPECT_TRUE(state.reservations().empty()) << "refused for certain";
+}
+
+// --- what a scrape tells ---
+
+TEST_F(BindTest, EveryBindIsCounted) {
+    start();
+    const auto failed = [] {
+        const std::string text = metrics::render();
+        const std::string line = "edge_gpu_scheduler_binds_total{result=\"failed\"} ";
+        const std::size_t at = text.find(line);
+        return at == std::string::npos ? 0 : std::atoi(text.c_str() + at + line.size());
+    };
+    const int before = failed();
+    const json::value answer =
+        cluster.call("bind", R"({"PodName":"p","PodNamespace":"default","PodUID":"","Node":"n1"})");
+    EXPECT_THAT(std::string(json::get_string(answer, {"Error"})), HasSubstr("PodUID"));
+    EXPECT_EQ(failed(), before + 1);
 }
 
 TEST(BindOnOldServer, ReplacedPodIsNoticedWithoutTheServersHelp) {

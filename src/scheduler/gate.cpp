@@ -39,4 +39,9 @@ std::optional<std::string> Gate::refuses_binds() const {
            (leader.empty() ? std::string() : " (the leader is " + leader + ")");
 }
 
+TimePoint Gate::binds_until() const {
+    const GateProbes probes = this->probes();
+    return probes.held_until ? probes.held_until() : TimePoint::max();
+}
+
 }  // namespace egpu::scheduler

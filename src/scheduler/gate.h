@@ -9,15 +9,18 @@
 #include <optional>
 #include <string>
 
+#include "base/clock.h"
+
 namespace egpu::scheduler {
 
 // Asked on every call; each must be quick and thread-safe. An empty function counts as "yes" (or
-// as "").
+// as "", or as never).
 struct GateProbes {
     std::function<bool()> synced;            // nodes and pods are listed completely
     std::function<std::string()> api_error;  // why the API server cannot be read, "" when it can
-    std::function<bool()> leading;        // holds the lease and has read the last leader's writes
-    std::function<std::string()> leader;  // who holds it
+    std::function<bool()> leading;          // holds the lease and has read the last leader's writes
+    std::function<std::string()> leader;    // who holds it
+    std::function<TimePoint()> held_until;  // another may lead from then on
 };
 
 class Gate {
@@ -32,6 +35,8 @@ class Gate {
     std::optional<std::string> refuses_answers() const;
     // Why a bind cannot be made; nullopt when it can.
     std::optional<std::string> refuses_binds() const;
+    // When a write that is begun now must be over: another may be the writer after that.
+    TimePoint binds_until() const;
     // Why the API server cannot be read right now, "" when it can: answers are from memory then.
     std::string api_error() const;
 

@@ -1,5 +1,6 @@
 #include "scheduler/handlers.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/log.h"
@@ -50,11 +51,11 @@ class Handlers::Loan {
             limits.keep_nodes = keep_nodes_;
             reader_.emplace(limits);
         }
-        // With nodes kept it is a filter, whose candidates come in any order.
-        const bool expects = !keep_nodes_ && from_.last_filtered_;
-        reader_->expect(expects ? from_.last_filtered_->names : nullptr);
+        known = keep_nodes_ ? from_.candidates_ : from_.last_filtered_;  // kept: it is a filter
+        reader_->expect(known ? known->names : nullptr);
     }
     ~Loan() {
+        from_.kept_ -= kept_;
         reader_->reset();
         const std::lock_guard lock(from_.mutex_);
         auto& idle = from_.idle_[keep_nodes_ ? 1 : 0];
@@ -63,13 +64,30 @@ class Handlers::Loan {
     Loan(const Loan&) = delete;
     Loan& operator=(const Loan&) = delete;
     k8s::ExtenderReader& reader() { return *reader_; }
+    // Counts what the reader keeps by now. Small requests are served in any case.
+    Status count_kept() {
+        constexpr std::size_t kSmall = 1U << 20;
+        const std::size_t now = reader_->kept();
+        if (now <= kSmall && kept_ == 0) return ok_status();
+        const std::size_t others = from_.kept_.fetch_add(now - kept_) - kept_;
+        kept_ = now;
+        if (now <= kSmall || others + now <= from_.most_kept_) return ok_status();
+        return Error{
+            ErrorCode::kExhausted,
+            "too many large requests at once: " + std::to_string(others >> 20) +
+                " MiB of others are being read. Try again, or set nodeCacheCapable: true, which "
+                "sends names instead of nodes"};
+    }
 
+    // What the reader expects the request to be about; null when that is not known.
+    std::shared_ptr<const KnownNodes> known;
     // Of a filter: to be remembered once its answer is sent.
     std::optional<FilterOutcome> filtered;
 
   private:
     Handlers& from_;
     bool keep_nodes_;
+    std::size_t kept_ = 0;
     std::optional<k8s::ExtenderReader> reader_;
 };
 
@@ -83,35 +101,83 @@ std::shared_ptr<Binder> Handlers::binder() const {
     return binder_;
 }
 
+namespace {
+
+std::shared_ptr<const KnownNodes> known_fitting(
+    const k8s::ExtenderArgs& args, const FilterOutcome& outcome
+) {
+    const std::vector<std::uint32_t>& fitting = outcome.fitting;
+    auto known = std::make_shared<KnownNodes>();
+    known->version = outcome.names_version;
+    known->ids.resize(fitting.size());
+    for (std::size_t i = 0; i < fitting.size(); ++i) known->ids[i] = outcome.ids[fitting[i]];
+    k8s::NameList names;
+    names.reserve(fitting.size(), args.nodes.written_size());
+    names.add_some(args.nodes, fitting);
+    using k8s::KnownNames;
+    known->names = std::make_shared<const KnownNames>(std::move(names), KnownNames::Entry::kFirst);
+    return known;
+}
+
+// Only nodes of the ledger, and each once: anybody may ask about any names.
+std::shared_ptr<const KnownNodes> known_candidates(
+    const k8s::ExtenderArgs& args, const FilterOutcome& outcome
+) {
+    auto known = std::make_shared<KnownNodes>();
+    known->version = outcome.names_version;
+    std::vector<std::uint32_t> positions;
+    std::vector<bool> taken;
+    for (std::uint32_t i = 0; i < outcome.ids.size(); ++i) {
+        const auto& id = outcome.ids[i];
+        if (!id) continue;
+        if (*id >= taken.size()) taken.resize(*id + 1);
+        if (taken[*id]) continue;
+        taken[*id] = true;
+        positions.push_back(i);
+        known->ids.push_back(id);
+    }
+    k8s::NameList names;
+    names.add_some(args.nodes, positions);
+    using k8s::KnownNames;
+    known->names = std::make_shared<const KnownNames>(std::move(names), KnownNames::Entry::kAny);
+    return known;
+}
+
+// Most of the nodes came in the known order, or are only some of it: pods that few nodes come into
+// question for bring shorter lists.
+bool fits_order(const k8s::ExtenderArgs& args, const FilterOutcome& outcome, std::size_t known) {
+    const auto unknown = std::count(outcome.ids.begin(), outcome.ids.end(), std::nullopt);
+    const std::size_t nodes = outcome.ids.size() - static_cast<std::size_t>(unknown);
+    std::size_t in_order = 0;
+    for (const k8s::KnownRun& run : args.known_runs) in_order += run.count;
+    return nodes < known || in_order >= nodes / 10 * 9;
+}
+
+}  // namespace
+
 // Of large clusters only: elsewhere reading is quick enough.
 void Handlers::remember(Loan& loan) {
     constexpr std::size_t kWorthIt = 256;
+    // Another order is learnt once in so many filters: where each has its own it is of no use.
+    constexpr int kPatience = 64;
     if (!loan.filtered) return;
-    FilterOutcome& outcome = *loan.filtered;
+    const FilterOutcome& outcome = *loan.filtered;
     const auto read = loan.reader().args();
     if (!read || !(*read)->names_mode || !(*read)->nodes.all_plain()) return;
-    if (outcome.fitting.size() < kWorthIt || outcome.ids.size() != outcome.fitting.size()) return;
     const k8s::ExtenderArgs& args = **read;
-    auto names = std::make_shared<k8s::NameList>();
-    names->reserve(outcome.fitting.size(), args.nodes.written_size());
-    const std::vector<std::uint32_t>& fitting = outcome.fitting;
-    for (std::size_t i = 0; i < fitting.size();) {
-        std::size_t next = i + 1;
-        while (next < fitting.size() && fitting[next] == fitting[next - 1] + 1) ++next;
-        names->add_from(args.nodes, fitting[i], next - i);
-        i = next;
-    }
-    auto known = std::make_shared<KnownNodes>();
-    known->names = std::move(names);
-    known->ids = std::move(outcome.ids);
-    known->version = outcome.names_version;
-    const std::lock_guard lock(mutex_);
-    last_filtered_ = std::move(known);
-}
-
-std::shared_ptr<const KnownNodes> Handlers::last_filtered() const {
-    const std::lock_guard lock(mutex_);
-    return last_filtered_;
+    if (args.nodes.size() < kWorthIt || outcome.ids.size() != args.nodes.size()) return;
+    std::shared_ptr<const KnownNodes> fitting;
+    if (outcome.fitting.size() >= kWorthIt) fitting = known_fitting(args, outcome);
+    const bool changed = !loan.known || loan.known->version != outcome.names_version;
+    const bool fits = !changed && fits_order(args, outcome, loan.known->ids.size());
+    std::unique_lock lock(mutex_);
+    if (fitting) last_filtered_ = std::move(fitting);
+    if (fits || (!changed && ++out_of_order_ < kPatience)) return;
+    out_of_order_ = 0;
+    lock.unlock();
+    auto candidates = known_candidates(args, outcome);
+    lock.lock();
+    candidates_ = std::move(candidates);
 }
 
 // --- routes ---
@@ -119,27 +185,26 @@ std::shared_ptr<const KnownNodes> Handlers::last_filtered() const {
 void Handlers::handle(http::Exchange& exchange) {
     struct Verb {
         std::string_view name;
-        const char* metric;
         bool keep_nodes;
         Answer answer;
+        metrics::Histogram time;
     };
-    static constexpr std::array kVerbs{
-        Verb{"filter", "filter", true, &Handlers::answer_filter},
-        Verb{"priorities", "priorities", false, &Handlers::answer_priorities},
-        Verb{"bind", "bind", false, &Handlers::answer_bind},
-        Verb{"preempt", "preempt", false, &Handlers::answer_preempt},
+    static std::array verbs{
+        Verb{"filter", true, &Handlers::answer_filter, request_time("filter")},
+        Verb{"priorities", false, &Handlers::answer_priorities, request_time("priorities")},
+        Verb{"bind", false, &Handlers::answer_bind, request_time("bind")},
+        Verb{"preempt", false, &Handlers::answer_preempt, request_time("preempt")},
     };
     std::string_view path = exchange.request().path;
     while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
 
     if (path.starts_with(kPrefix)) {
-        for (const Verb& verb : kVerbs) {
+        for (Verb& verb : verbs) {
             if (path.substr(kPrefix.size()) != verb.name) continue;
             if (exchange.request().method != "POST") return not_allowed(exchange, "POST");
             const TimePoint start = MonoClock::now();
             extender(exchange, verb.keep_nodes, verb.answer);
-            request_time(verb.metric)
-                .observe(std::chrono::duration<double>(MonoClock::now() - start).count());
+            verb.time.observe(std::chrono::duration<double>(MonoClock::now() - start).count());
             return;
         }
     }
@@ -190,6 +255,7 @@ void Handlers::extender(http::Exchange& exchange, bool keep_nodes, Answer answer
             break;
         } else {
             read = loan.reader().received(*got);
+            if (read) read = loan.count_kept();
         }
     }
     const k8s::SplicedText body = (this->*answer)(loan, read);
@@ -229,7 +295,8 @@ k8s::SplicedText Handlers::answer_filter(Loan& loan, const Status& read) {
     if (pod.asks_for_gpu()) {
         if (auto closed = gate_.refuses_answers()) return k8s::write_filter_error(*closed);
     }
-    const FilterOutcome& outcome = loan.filtered.emplace(state_.filter(**args, pod));
+    const FilterOutcome& outcome =
+        loan.filtered.emplace(state_.filter(**args, pod, loan.known.get()));
     log::debug(
         "filter",
         {{"pod", pod.key()},
@@ -247,9 +314,7 @@ k8s::SplicedText Handlers::answer_priorities(Loan& loan, const Status& read) {
         return k8s::write_priorities(**args, std::vector<int>((*args)->nodes.size(), 0));
     }
     const PodFacts pod = read_facts(*(*args)->pod);
-    const auto known = last_filtered();
-    const bool same = known && (*args)->names_mode && *known->names == (*args)->nodes;
-    return k8s::write_priorities(**args, state_.scores(**args, pod, same ? known.get() : nullptr));
+    return k8s::write_priorities(**args, state_.scores(**args, pod, loan.known.get()));
 }
 
 k8s::SplicedText Handlers::answer_bind(Loan& loan, const Status& read) {

@@ -7,6 +7,7 @@
 //   GET|POST /status       GET /version  /healthz  /readyz  /metrics
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -23,7 +24,10 @@ namespace egpu::scheduler {
 
 class Handlers {
   public:
-    Handlers(State& state, const Gate& gate) : state_(state), gate_(gate) {}
+    // `most_kept`: bytes of request bodies kept at once, by all calls together. kube-scheduler
+    // makes them one after the other; anybody in the cluster can make many.
+    Handlers(State& state, const Gate& gate, std::size_t most_kept = 160U << 20)
+        : state_(state), gate_(gate), most_kept_(most_kept) {}
 
     // Until there is a binder, binds are refused with an Error.
     void set_binder(std::shared_ptr<Binder> binder);
@@ -51,14 +55,18 @@ class Handlers {
     void readiness(http::Exchange& exchange);
     std::shared_ptr<Binder> binder() const;
     void remember(Loan& loan);
-    std::shared_ptr<const KnownNodes> last_filtered() const;
 
     State& state_;
     const Gate& gate_;
+    const std::size_t most_kept_;
+    std::atomic<std::size_t> kept_{0};  // by all loans
     mutable std::mutex mutex_;
     std::shared_ptr<Binder> binder_;
     // kube-scheduler asks for priorities of just the nodes that the last filter left.
     std::shared_ptr<const KnownNodes> last_filtered_;
+    // And for filter of the cluster's nodes in order, from where it stopped the last time.
+    std::shared_ptr<const KnownNodes> candidates_;
+    int out_of_order_ = 0;                      // filters whose candidates came in another one
     std::vector<k8s::ExtenderReader> idle_[2];  // by keep_nodes
 };
 

@@ -29,6 +29,7 @@ class Leadership {
 
     // Holds the lease right now, and the barrier of this term is behind.
     bool leading() const;
+    TimePoint held_until() const { return elector_.held_until(); }
     std::string leader() const { return elector_.holder(); }
 
   private:

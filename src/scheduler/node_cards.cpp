@@ -8,7 +8,7 @@
 namespace egpu::scheduler {
 namespace {
 
-constexpr std::int64_t kMostCards = 1024;  // a node that claims more is wrong or hostile
+constexpr std::int64_t kMostCards = core::kMaxNodeCards;
 
 std::int64_t units(const std::string& allocatable, const std::string& capacity, std::int64_t most) {
     const std::string& text = allocatable.empty() ? capacity : allocatable;

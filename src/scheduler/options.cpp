@@ -20,7 +20,7 @@ constexpr int kDefaultPort = 39999;
 
 // The text of every flag before it is checked.
 struct RawFlags {
-    std::string kubeconfig, listen, policy = "binpack", priority, tls_cert, tls_key, tls_client_ca;
+    std::string kubeconfig, listen, policy = "auto", priority, tls_cert, tls_key, tls_client_ca;
     std::string lease_duration = "2s", renew_deadline = "1500ms", retry_period = "400ms";
     std::string reservation_ttl = "30s", bind_timeout = "4s", max_body = "256Mi";
     std::string max_connections = "256", count_cpu_memory = "true";
@@ -83,7 +83,7 @@ void declare_flags(CLI::App& app, RawFlags& raw, Options& options) {
     app.add_option(
            "--reservation-ttl",
            raw.reservation_ttl,
-           "a bind without an outcome gives its cards back after this long"
+           "a bind that never ends gives its cards back after this long"
     )
         ->default_str(raw.reservation_ttl);
     app.add_option(

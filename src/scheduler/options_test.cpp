@@ -23,7 +23,7 @@ std::string refusal(const std::vector<std::string>& arguments) {
 TEST(Options, Defaults) {
     const Options options = must_parse({});
     EXPECT_EQ(options.listen, ":39999");
-    EXPECT_EQ(options.policy, "binpack");
+    EXPECT_EQ(options.policy, "auto");
     EXPECT_EQ(options.kubeconfig, "");
     EXPECT_FALSE(options.leader_elect);
     EXPECT_TRUE(options.count_host);
@@ -134,7 +134,7 @@ TEST(Options, HelpAndConfigAreText) {
     auto help = parse_options({"--help"}, {});
     ASSERT_TRUE(help.ok());
     EXPECT_THAT(help->text, HasSubstr("--listen"));
-    EXPECT_THAT(help->text, HasSubstr("all interfaces"));
+    EXPECT_THAT(help->text, HasSubstr("interfaces at $PORT"));
     EXPECT_THAT(help->text, HasSubstr("THREADNESS"));
     auto config = parse_options({"--print-config", "--policy", "spread"}, {});
     ASSERT_TRUE(config.ok());

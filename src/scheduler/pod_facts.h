@@ -18,10 +18,11 @@ struct PodFacts {
     std::string name;
     std::string node;  // "" while unassigned
     std::int64_t priority = 0;
-    bool terminal = false;      // Succeeded or Failed: holds nothing any more
-    bool deleting = false;      // still holds its share
-    core::PodRequest request;   // empty: asks for no GPU
-    std::string request_error;  // not "": why the request is refused
+    bool terminal = false;             // Succeeded or Failed: holds nothing any more
+    bool deleting = false;             // still holds its share
+    core::PodRequest request;          // empty: asks for no GPU
+    std::string request_error;         // not "": why the request is refused
+    std::size_t annotations_size = 0;  // k8s::annotations_size() of all that it carries
     std::optional<core::Placement> placement;
     std::string placement_error;  // not "": why the placement in the annotations is not believed
 

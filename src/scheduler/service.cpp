@@ -122,6 +122,7 @@ Status Service::Parts::start(const k8s::Config& config) {
         leadership = std::make_unique<Leadership>(*sync, client, lease_options(options));
         probes.leading = [this] { return leadership->leading(); };
         probes.leader = [this] { return leadership->leader(); };
+        probes.held_until = [this] { return leadership->held_until(); };
     }
     gate.open(std::move(probes));
     policy_worker.start();

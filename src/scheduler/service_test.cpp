@@ -325,6 +325,22 @@ TEST(Leadership, LosingTheLeaseStopsBindsAtOnce) {
     EXPECT_EQ(cluster.bind(pod, "n1"), "");
 }
 
+// Told to come back later while it led, it must not write when its lease may be another's.
+TEST(Leadership, ABindIsNotTriedAgainAfterTheLease) {
+    TestCluster cluster;
+    cluster.add_node("n1", 100);
+    Options options = elected_options();
+    options.bind_timeout = Seconds(8);
+    cluster.start(options);
+    const TestPod pod = share_pod("p", 60);
+    cluster.add_pod_and_wait(pod);
+    cluster.api().faults().fail_next(-1, "", "/leases/", 500);
+    cluster.api().faults().fail_next(1, "POST", "/binding$", 429, 4);
+    EXPECT_NE(cluster.bind(pod, "n1"), "");
+    EXPECT_EQ(cluster.node_of("p"), "");
+    EXPECT_EQ(cluster.api().faults().count("POST", "/binding$"), 1U);
+}
+
 // --- shutting down ---
 
 TEST(Shutdown, BindsInFlightFinish) {

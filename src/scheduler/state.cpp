@@ -1,10 +1,6 @@
 #include "scheduler/state.h"
 
-#include <algorithm>
-#include <set>
-
-#include "base/metrics.h"
-#include "core/policy.h"
+#include "scheduler/state_lock.h"
 
 namespace egpu::scheduler {
 namespace {
@@ -13,66 +9,13 @@ constexpr Duration kGraveTime = Seconds(120);  // longer than any answer can be 
 constexpr Duration kDoubtAfter = Seconds(2);   // a bind in doubt is looked up after this long
 constexpr Duration kLookAgain = Seconds(5);
 
-constexpr std::string_view kNoCards = "node has no GPU";
-
-metrics::Histogram lock_time(const char* call) {
-    return metrics::histogram(
-        "edge_gpu_scheduler_lock_seconds",
-        "Time for which a call held the ledger's lock.",
-        {1e-6, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 1e-1},
-        {{"call", call}}
-    );
-}
-
-// kube-scheduler 1.21 uses the text as a format string.
-std::string without_percent_signs(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        if (c == '%') {
-            out += " percent";
-        } else {
-            out += c;
-        }
-    }
-    return out;
-}
-
-// Its position among the outcome's reasons, of which there are few.
-std::uint32_t reason(FilterOutcome& outcome, std::string message, bool unresolvable) {
-    std::vector<k8s::FilterReason>& reasons = outcome.reasons;
-    const auto known = std::find_if(reasons.begin(), reasons.end(), [&](const auto& other) {
-        return other.message == message && other.unresolvable == unresolvable;
-    });
-    const auto position = static_cast<std::uint32_t>(known - reasons.begin());
-    if (known == reasons.end()) reasons.push_back({std::move(message), unresolvable});
-    return position;
-}
-
-void fail_all(FilterOutcome& outcome, std::uint32_t count, std::string message) {
-    const std::uint32_t why = reason(outcome, std::move(message), true);
-    for (std::uint32_t i = 0; i < count; ++i) outcome.failed.push_back({i, why});
-}
-
 core::PodIdentity identity(const PodFacts& pod) {
     return {pod.uid, pod.ns, pod.name};
 }
 
 }  // namespace
 
-class State::Hold {
-  public:
-    Hold(std::mutex& mutex, metrics::Histogram& time) : lock_(mutex), time_(time) {}
-    ~Hold() { time_.observe(std::chrono::duration<double>(MonoClock::now() - since_).count()); }
-    Hold(const Hold&) = delete;
-    Hold& operator=(const Hold&) = delete;
-
-  private:
-    std::lock_guard<std::mutex> lock_;
-    metrics::Histogram& time_;
-    TimePoint since_ = MonoClock::now();
-};
-
-State::State(StateOptions options)
+State::State(const StateOptions& options)
     : options_(options),
       ledger_(options.ledger),
       live_(options.live),
@@ -116,6 +59,8 @@ void State::forget(std::string_view uid, TimePoint now) {
 void State::upsert_pod(PodFacts pod, TimePoint now, Source source) {
     const bool counts = pod.asks_for_gpu() || !pod.node.empty();  // its CPU and memory do
     if (pod.uid.empty() || (!pod.terminal && !counts)) return;
+    const bool binds_cards = !pod.node.empty() && pod.asks_for_gpu();
+    if (source == Source::kRead && !pod.terminal && !binds_cards) return;
     static auto time = lock_time("pod");
     const Hold hold(mutex_, time);
     if (buried(pod.uid)) return;
@@ -155,138 +100,6 @@ void State::remove_pod(std::string_view uid, TimePoint now) {
     const Hold hold(mutex_, time);
     forget(uid, now);
     bury(uid, now);
-}
-
-// --- questions ---
-
-FilterOutcome State::filter(const k8s::ExtenderArgs& args, const PodFacts& pod) const {
-    FilterOutcome outcome;
-    const auto count = static_cast<std::uint32_t>(args.nodes.size());
-    outcome.fitting.reserve(count);
-    outcome.failed.reserve(count);
-    if (!pod.asks_for_gpu()) {
-        for (std::uint32_t i = 0; i < count; ++i) outcome.fitting.push_back(i);
-        return outcome;
-    }
-    if (!pod.request_error.empty()) {
-        fail_all(outcome, count, without_percent_signs(pod.request_error));
-        return outcome;
-    }
-    static auto time = lock_time("filter");
-    const Hold hold(mutex_, time);
-    const auto held = ledger_.pod(pod.uid);
-    if (held && !held->reserved) {
-        const auto why = reason(outcome, "the pod is bound to node " + held->node, true);
-        for (std::uint32_t i = 0; i < count; ++i) {
-            if (args.nodes[i] == held->node) {
-                outcome.fitting.push_back(i);
-            } else {
-                outcome.failed.push_back({i, why});
-            }
-        }
-        return outcome;
-    }
-    core::Query query = ledger_.query(pod.request, pod.uid);
-    const char* last_reason = nullptr;  // texts live in the query
-    std::uint32_t last_why = 0;
-    std::optional<std::uint32_t> no_cards;
-    const auto nodes = find_nodes(args.nodes);
-    outcome.names_version = ledger_.names_version();
-    outcome.ids.reserve(count);
-    for (std::uint32_t i = 0; i < count; ++i) {
-        if (!nodes[i]) {
-            if (!no_cards) no_cards = reason(outcome, std::string(kNoCards), true);
-            outcome.failed.push_back({i, *no_cards});
-            continue;
-        }
-        const core::Verdict verdict = ledger_.fits(*nodes[i], query);
-        if (verdict.fits) {
-            outcome.fitting.push_back(i);
-            outcome.ids.push_back(nodes[i]);
-        } else {
-            if (verdict.reason.data() != last_reason) {
-                last_reason = verdict.reason.data();
-                last_why =
-                    reason(outcome, without_percent_signs(verdict.reason), verdict.permanent);
-            }
-            outcome.failed.push_back({i, last_why});
-        }
-    }
-    return outcome;
-}
-
-std::vector<int> State::scores(
-    const k8s::ExtenderArgs& args, const PodFacts& pod, const KnownNodes* known
-) const {
-    std::vector<int> scores(args.nodes.size(), 0);
-    if (pod.request.empty() || !pod.request_error.empty()) return scores;
-    static auto time = lock_time("priorities");
-    const Hold hold(mutex_, time);
-    core::Query query = ledger_.query(pod.request, pod.uid);
-    const bool valid = known != nullptr && known->version == ledger_.names_version() &&
-                       known->ids.size() == args.nodes.size();
-    const auto found = valid ? std::vector<std::optional<core::NodeId>>() : find_nodes(args.nodes);
-    const auto& nodes = valid ? known->ids : found;
-    if (const core::Scorer* scorer = scorer_of(pod)) {
-        const auto cold = live_.totals().cold_questions;
-        live_.scores(ledger_, *scorer, query, nodes, scores);
-        if (live_.totals().cold_questions != cold) {
-            policy_work_ = true;
-            policy_work_there_.notify_one();
-        }
-        return scores;
-    }
-    for (std::size_t i = 0; i < scores.size(); ++i) {
-        if (!nodes[i]) continue;
-        scores[i] = std::clamp(ledger_.score(*nodes[i], query), 0, core::kMaxScore);
-    }
-    return scores;
-}
-
-// All names first, then all questions: the processor waits for many look-ups at once. Lists come in
-// much the same order each time, with names left out: mostly the guess is right.
-std::vector<std::optional<core::NodeId>> State::find_nodes(const k8s::NameList& names) const {
-    std::vector<std::optional<core::NodeId>> nodes(names.size());
-    core::NodeId before = 0;
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-        if (before >= followers_.size()) followers_.resize(before + 1);
-        const core::NodeId guess = followers_[before];
-        nodes[i] = ledger_.find_node(names[i], guess);
-        if (!nodes[i]) continue;
-        if (*nodes[i] != guess) followers_[before] = *nodes[i];
-        before = *nodes[i];
-    }
-    return nodes;
-}
-
-bool State::fits_without(
-    const PodFacts& pod, std::string_view node, std::span<const std::string_view> victims
-) const {
-    if (!pod.request_error.empty()) return false;
-    if (pod.request.empty()) return true;
-    static auto time = lock_time("preempt");
-    const Hold hold(mutex_, time);
-    core::Query query = ledger_.query(pod.request, pod.uid);
-    return ledger_.fits_without(node, query, victims).fits;
-}
-
-std::vector<State::Resident> State::residents(std::string_view node) const {
-    const std::lock_guard lock(mutex_);
-    std::set<std::string> uids;
-    if (const auto info = ledger_.node(node)) {
-        for (const core::CardInfo& card : info->cards) {
-            for (const core::HolderInfo& holder : card.holders) {
-                if (!holder.reserved) uids.insert(holder.uid);
-            }
-        }
-    }
-    std::vector<Resident> out;
-    for (const std::string& uid : uids) {
-        if (unconfirmed_.contains(uid)) continue;
-        const auto priority = priorities_.find(core::stable_key(uid));
-        out.push_back({uid, priority == priorities_.end() ? 0 : priority->second});
-    }
-    return out;
 }
 
 const core::Scorer* State::scorer_of(const PodFacts& pod) const {
@@ -436,6 +249,10 @@ core::LiveTotals State::policy_totals() const {
 std::vector<UnconfirmedPod> State::tick(TimePoint now) {
     static auto time = lock_time("tick");
     const Hold hold(mutex_, time);
+    // The binding of a pod in doubt may be there: as long as it cannot be looked up it counts.
+    for (const auto& [uid, entry] : unconfirmed_) {
+        ledger_.extend(uid, now, options_.reservation_ttl);
+    }
     ledger_.expire(now);
     while (!graves_.empty() && graves_.front().until <= now) {
         buried_.erase(graves_.front().key);

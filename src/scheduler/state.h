@@ -36,7 +36,7 @@ struct StateOptions {
     // core/policy/scorer.h. "" is the ledger's.
     std::string policy;
     core::LiveOptions live;
-    Duration reservation_ttl = Seconds(30);  // of a bind whose outcome is not known
+    Duration reservation_ttl = Seconds(30);  // of a bind in flight
     Duration confirm_after = Seconds(3);  // a bound pod that no watch showed by then is looked up
     Duration hand_over = Millis(250);     // see HandOver
 };
@@ -46,15 +46,14 @@ struct FilterOutcome {
     std::vector<std::uint32_t> fitting;
     std::vector<k8s::FailedNode> failed;
     std::vector<k8s::FilterReason> reasons;  // of `failed`
-    // The ids of `fitting`, for the priorities call about the same nodes; empty when not all
-    // candidates were looked up.
+    // Of all candidates, to be known when they come again; empty when they were not looked up.
     std::vector<std::optional<core::NodeId>> ids;
     std::uint64_t names_version = 0;
 };
 
 // Nodes that were looked up before, by position.
 struct KnownNodes {
-    std::shared_ptr<const k8s::NameList> names;
+    std::shared_ptr<const k8s::KnownNames> names;
     std::vector<std::optional<core::NodeId>> ids;
     std::uint64_t version = 0;  // of the ledger's names
 };
@@ -81,7 +80,7 @@ struct UnconfirmedPod {
 
 class State {
   public:
-    explicit State(StateOptions options);
+    explicit State(const StateOptions& options);
 
     // --- the cluster's truth ---
     void upsert_node(std::string_view name, const core::NodeInventory& inventory);
@@ -89,14 +88,17 @@ class State {
     // Of pods without a GPU only their CPU and memory are kept, once they are bound. An unassigned
     // pod never undoes a binding: bindings are for good, so such news is old.
     // kRead: news from a GET or a list of our own. The watch may never have heard of such a pod and
-    // then never tells of its end, so it is looked up again until the watch has shown it.
+    // then never tells of its end: one that is bound and holds cards is looked up again until the
+    // watch has shown it, of any other nothing is kept.
     enum class Source { kWatch, kRead };
     void upsert_pod(PodFacts pod, TimePoint now, Source source = Source::kWatch);
     void remove_pod(std::string_view uid, TimePoint now);
 
     // --- questions ---
-    FilterOutcome filter(const k8s::ExtenderArgs& args, const PodFacts& pod) const;
-    // `known`: of the same names as args.nodes, or nullptr.
+    // `known`: what args.known_runs is about, or nullptr.
+    FilterOutcome filter(
+        const k8s::ExtenderArgs& args, const PodFacts& pod, const KnownNodes* known = nullptr
+    ) const;
     std::vector<int> scores(
         const k8s::ExtenderArgs& args, const PodFacts& pod, const KnownNodes* known = nullptr
     ) const;
@@ -120,7 +122,7 @@ class State {
         const PodFacts& pod, std::string_view node, const core::Placement& placement, TimePoint now
     );
     void rollback(std::string_view uid);
-    // The outcome is unknown: the reservation stays until it is looked up or expires.
+    // The outcome is unknown: the reservation stays until it is looked up.
     void doubt(const PodFacts& pod, std::string_view node, TimePoint now);
     // The pod was read and is not bound: its doubtful bind did not happen, and what it reserved is
     // free, unless the next bind of the pod has begun meanwhile: then it is that one's.
@@ -162,7 +164,9 @@ class State {
     };
     class Hold;  // the lock, timed
 
-    std::vector<std::optional<core::NodeId>> find_nodes(const k8s::NameList& names) const;
+    std::vector<std::optional<core::NodeId>> find_nodes(
+        const k8s::ExtenderArgs& args, const KnownNodes* known
+    ) const;
     bool buried(std::string_view uid) const;
     void bury(std::string_view uid, TimePoint now);
     void forget(std::string_view uid, TimePoint now);

@@ -65,6 +65,11 @@ CardPercents annotated_use(const ClusterView& view, const std::string& node) {
     return sums;
 }
 
+// The UUID in a device ID of either resource.
+std::string card_of(const std::string& device_id) {
+    return device_id.substr(0, device_id.find("::"));
+}
+
 const PodView* find_pod(const ClusterView& view, const std::string& uid) {
     for (const PodView& pod : view.pods) {
         if (pod.uid == uid) return &pod;
@@ -137,7 +142,7 @@ void compare_container(
 bool is_overridden(const testing::ContainerStatus& c, const core::ContainerRequest& asked) {
     std::set<std::string> by_ids;
     if (const auto held = c.ids.find(std::string(asked.resource)); held != c.ids.end()) {
-        for (const std::string& id : held->second) by_ids.insert(id.substr(0, id.find("::")));
+        for (const std::string& id : held->second) by_ids.insert(card_of(id));
     }
     const auto given = visible_devices(c);
     return std::set<std::string>(given.begin(), given.end()) != by_ids;
@@ -171,7 +176,30 @@ void compare_kubelet(const ClusterView& view, const NodeView& node, Lines& out) 
     }
 }
 
-// A leaked share (or one that was forgotten) shows in what the node still offers.
+// Device IDs of `resource` that containers of pods which have not ended hold, by the card that the
+// ID names; another one than they were given where the agent had to override the kubelet's choice.
+std::map<std::string, std::set<std::string>> held_ids(
+    const NodeView& node, std::string_view resource
+) {
+    std::map<std::string, std::set<std::string>> out;
+    for (const testing::PodStatus& pod : node.pods) {
+        if (pod.phase == testing::PodPhase::kSucceeded || pod.phase == testing::PodPhase::kFailed) {
+            continue;
+        }
+        for (const testing::ContainerStatus& c : pod.containers) {
+            const auto held = c.ids.find(std::string(resource));
+            if (held == c.ids.end()) continue;
+            for (const std::string& id : held->second) {
+                out[card_of(id)].insert(id);
+            }
+        }
+    }
+    return out;
+}
+
+// A leaked share (or one that was forgotten) shows in what the node still offers. A card that is
+// used through the other resource offers just the IDs that are held: withdrawing these would make
+// the kubelet refuse their pods when it restarts.
 void compare_allocatable(const ClusterView& view, const NodeView& node, Lines& out) {
     std::set<std::string> shared;
     std::set<std::string> whole;
@@ -186,14 +214,19 @@ void compare_allocatable(const ClusterView& view, const NodeView& node, Lines& o
         }
     }
     std::map<std::string, std::int64_t> expected;
-    for (const core::Card& card : node.cards) {
-        const auto health = node.healthy.find(card.uuid);
-        const bool healthy = health != node.healthy.end() && health->second;
-        expected[std::string(core::kResourcePercent)] +=
-            healthy && !whole.contains(card.uuid) ? core::kCardUnits : 0;
-        expected[std::string(core::kResourceWhole)] +=
-            healthy && !shared.contains(card.uuid) ? 1 : 0;
-    }
+    const auto expect = [&](std::string_view resource, int of_a_card, const auto& used_otherwise) {
+        auto held = held_ids(node, resource);
+        std::int64_t& sum = expected[std::string(resource)];
+        for (const core::Card& card : node.cards) {
+            const auto health = node.healthy.find(card.uuid);
+            if (health == node.healthy.end() || !health->second) continue;
+            sum += used_otherwise.contains(card.uuid)
+                       ? static_cast<std::int64_t>(held[card.uuid].size())
+                       : of_a_card;
+        }
+    };
+    expect(core::kResourcePercent, core::kCardUnits, whole);
+    expect(core::kResourceWhole, 1, shared);
     for (const auto& [resource, count] : expected) {
         const auto found = node.allocatable.find(resource);
         const std::int64_t offered = found == node.allocatable.end() ? 0 : found->second;

@@ -71,7 +71,8 @@ std::vector<std::string> unsafe(const ClusterView& view);
 // yet; it will be given another one, too. Annotation = environment for every container, with as
 // many device IDs as it asked for; kubelets and API server know the same pods; the extender's
 // account equals the annotations, without reservations or guesses; devices are withdrawn exactly
-// where a card is used through the other resource (so nothing leaks). Pods that wait for room are
+// where a card is used through the other resource, but for those that a container holds which was
+// given another card (so nothing leaks). Pods that wait for room are
 // no contradiction.
 std::vector<std::string> disagrees(const ClusterView& view);
 

@@ -139,6 +139,27 @@ TEST(Audit, LeaksShowInWhatTheNodeOffersAndInTheExtendersAccount) {
     EXPECT_THAT(lines, Contains(HasSubstr("holder a of G0 is gone")));
 }
 
+// Pod "a" holds IDs of G0 and was given G1; pod "b" has all of G0.
+TEST(Audit, ACardTakenAsAWholeStillOffersTheIdsThatSomebodyHolds) {
+    ClusterView view = healthy_view();
+    view.pods[0].placement = core::Placement{{{"main", {{"G1", 1, 60, 0}}}}};
+    view.nodes[0].pods[0].containers[0].given.envs["NVIDIA_VISIBLE_DEVICES"] = "G1";
+    PodView whole = view.pods[0];
+    whole.uid = "u-b";
+    whole.key = "default/b";
+    whole.request.containers[0] = asks("main", 100);
+    whole.request.containers[0].resource = core::kResourceWhole;
+    whole.placement = core::Placement{{{"main", {{"G0", 0, 100, 0}}}}};
+    view.pods.push_back(whole);
+    view.nodes[0].allocatable = {{"nvidia.com/gpu", 1}, {"nano-gpu/gpu-percent", 160}};
+    EXPECT_THAT(disagrees(view), Not(Contains(HasSubstr(": offers"))));
+
+    view.nodes[0].allocatable["nano-gpu/gpu-percent"] = 161;  // one that nobody holds
+    EXPECT_THAT(disagrees(view), Contains(HasSubstr("offers 161 nano-gpu/gpu-percent, 160 by")));
+    view.nodes[0].pods[0].phase = testing::PodPhase::kSucceeded;  // holds no longer
+    EXPECT_THAT(disagrees(view), Contains(HasSubstr("offers 161 nano-gpu/gpu-percent, 100 by")));
+}
+
 TEST(Audit, ReservationsGuessesAndUnknownNodesDoNotSettle) {
     ClusterView view = healthy_view();
     auto& holder = json::find(*view.extender, {"n", "GPUs"})->as_array()[0];

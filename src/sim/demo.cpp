@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -12,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "flags/command_line.h"
 #include "sim/audit.h"
 #include "sim/cluster.h"
 #include "sim/demo_options.h"
@@ -49,19 +52,26 @@ StopToken stop_on_all_signals() {
 
 TableStyle style_of_terminal() {
     TableStyle style;
-    style.color = ::isatty(STDOUT_FILENO) == 1;
+    style.width = 140;
+    if (::isatty(STDOUT_FILENO) == 0) return style;
+    const char* no_color = ::getenv("NO_COLOR");
+    const char* term = ::getenv("TERM");
+    const bool dumb = term == nullptr || std::string_view(term) == "dumb";
+    style.color = (no_color == nullptr || *no_color == '\0') && !dumb;
     winsize size{};
-    if (style.color && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 60) {
+    if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 60) {
         style.width = size.ws_col;
-    } else {
-        style.width = 140;
     }
     return style;
 }
 
-void print(const std::string& text) {
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+// Fails when nobody reads any more: `edge-gpu demo | head` has to end, too.
+Status print(const std::string& text) {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+        std::fflush(stdout) == 0) {
+        return ok_status();
+    }
+    return Error{ErrorCode::kUnavailable, "standard output cannot be written"};
 }
 
 Status apply(Cluster& cluster, const std::vector<DemoPod>& pods, int wave) {
@@ -140,12 +150,13 @@ Status run_script(Cluster& cluster, const std::vector<DemoPod>& pods, const Stop
     const Status settled = settle(cluster, Seconds(40), stop);
     const ClusterPicture picture = picture_of(look_at(cluster, false));
     const TableStyle style = style_of_terminal();
-    print("\n" + render_cards(picture, style) + "\n" + render_pods(picture, style) + "\n");
+    EG_TRY_VOID(
+        print("\n" + render_cards(picture, style) + "\n" + render_pods(picture, style) + "\n")
+    );
     EG_TRY_VOID(settled);
     auto checked = delete_all(cluster, Seconds(40), stop);
     if (!checked) return checked.error().wrap("after deleting all pods");
-    print("All pods were as they had to be; all deleted, every card is free again.\n");
-    return ok_status();
+    return print("All pods were as they had to be; all deleted, every card is free again.\n");
 }
 
 std::string how_to_use(const Cluster& cluster) {
@@ -173,7 +184,7 @@ Status run_live(Cluster& cluster, const std::vector<DemoPod>& pods, const StopTo
         std::string text = render_cards(picture, style) + "\n" + render_pods(picture, style) + "\n";
         for (const std::string& line : unsafe(view)) text += "UNSAFE: " + line + "\n";
         if (text != shown) {
-            print((style.color ? "\x1b[H\x1b[2J" : "\n") + text + how_to_use(cluster));
+            EG_TRY_VOID(print((style.color ? "\x1b[H\x1b[2J" : "\n") + text + how_to_use(cluster)));
             shown = std::move(text);
         }
         if (stop.wait_for(kLookEvery)) return ok_status();
@@ -183,14 +194,13 @@ Status run_live(Cluster& cluster, const std::vector<DemoPod>& pods, const StopTo
 }  // namespace
 
 int run_demo(int argc, char** argv) {
-    auto options = parse_demo_options(argc, argv);
+    auto options = parse_demo_options(flags::without_program(argc, argv));
     if (!options) {
         std::fprintf(stderr, "edge-gpu demo: %s\n", options.error().message.c_str());
         return 2;
     }
     if (!options->help.empty()) {
-        print(options->help);
-        return 0;
+        return print(options->help) ? 0 : 1;
     }
     const StopToken stop = stop_on_all_signals();
     // The embedded peers would write into the table.
@@ -202,7 +212,7 @@ int run_demo(int argc, char** argv) {
     cluster_options.keep_folder = options->keep_folder;
     cluster_options.log_folder = options->log_folder;
     cluster_options.api_port = options->port;
-    cluster_options.tls = options->tls;
+    cluster_options.tls = !options->plain_http;
     cluster_options.policy = options->policy;
     cluster_options.node_cache_capable = options->cache_mode == "names";
     const TimePoint begin = MonoClock::now();
@@ -213,14 +223,19 @@ int run_demo(int argc, char** argv) {
         return 1;
     }
     const auto took = std::chrono::duration_cast<Millis>(MonoClock::now() - begin).count();
-    print("Three nodes with 14 simulated cards are up after " + std::to_string(took) + " ms.\n");
+    std::string hello =
+        "Three nodes with 14 simulated cards are up after " + std::to_string(took) + " ms.\n";
+    if (options->once) hello += "export KUBECONFIG=" + (*cluster)->kubeconfig().string() + "\n";
     const std::vector<DemoPod> pods = demo_pods();
-    if (options->once) print("export KUBECONFIG=" + (*cluster)->kubeconfig().string() + "\n");
-    Status done =
-        options->once ? run_script(**cluster, pods, stop) : run_live(**cluster, pods, stop);
+    Status done = print(hello);
+    if (done) {
+        done = options->once ? run_script(**cluster, pods, stop) : run_live(**cluster, pods, stop);
+    }
     const Status stopped = (*cluster)->stop();
     if (done && !stopped) done = stopped;
-    if (options->keep_folder) print("Kept: " + (*cluster)->folder().string() + "\n");
+    if (options->keep_folder) {
+        std::fprintf(stderr, "Kept: %s\n", (*cluster)->folder().c_str());
+    }
     if (!done) {
         std::fprintf(stderr, "edge-gpu demo: %s\n", done.error().message.c_str());
         return 1;

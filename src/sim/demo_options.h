@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 
@@ -11,7 +12,7 @@ namespace egpu::sim {
 struct DemoOptions {
     bool once = false;
     bool keep_folder = false;
-    bool tls = false;
+    bool plain_http = false;
     int port = 0;
     std::string policy = "binpack";
     std::string cache_mode = "names";  // or "nodes"
@@ -20,6 +21,6 @@ struct DemoOptions {
     std::string help;  // not "": print it and exit 0
 };
 
-Result<DemoOptions> parse_demo_options(int argc, char** argv);
+Result<DemoOptions> parse_demo_options(const std::vector<std::string>& arguments);
 
 }  // namespace egpu::sim

@@ -7,23 +7,20 @@
 namespace egpu::sim {
 namespace {
 
-Result<DemoOptions> parse(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), "demo");
-    std::vector<char*> argv;
-    for (std::string& a : arguments) argv.push_back(a.data());
-    argv.push_back(nullptr);
-    return parse_demo_options(static_cast<int>(arguments.size()), argv.data());
+Result<DemoOptions> parse(const std::vector<std::string>& arguments) {
+    return parse_demo_options(arguments);
 }
 
 TEST(DemoOptions, DefaultsAndFlags) {
     auto plain = parse({});
     ASSERT_TRUE(plain.ok());
     EXPECT_FALSE(plain->once);
+    EXPECT_FALSE(plain->plain_http);  // kubectl sends its token over TLS only
     EXPECT_EQ(plain->port, 0);
     auto all = parse(
         {"--once",
          "--keep-dir",
-         "--tls",
+         "--plain-http",
          "--port",
          "8443",
          "--log-dir=/l",
@@ -35,7 +32,7 @@ TEST(DemoOptions, DefaultsAndFlags) {
          "/x"}
     );
     ASSERT_TRUE(all.ok()) << all.error().message;
-    EXPECT_TRUE(all->once && all->keep_folder && all->tls);
+    EXPECT_TRUE(all->once && all->keep_folder && all->plain_http);
     EXPECT_EQ(all->port, 8443);
     EXPECT_EQ(all->log_folder, "/l");
     EXPECT_EQ(all->cache_mode, "nodes");
@@ -49,7 +46,11 @@ TEST(DemoOptions, HelpAndErrors) {
     EXPECT_NE(help->help.find("--once"), std::string::npos);
     EXPECT_FALSE(parse({"--onse"}).ok());
     EXPECT_FALSE(parse({"--port", "99999"}).ok());
+    EXPECT_FALSE(parse({"--port", "x"}).ok());
     EXPECT_FALSE(parse({"--cache-mode", "maybe"}).ok());
+    const auto policy = parse({"-policy", "tightest"});
+    ASSERT_FALSE(policy.ok());
+    EXPECT_NE(policy.error().message.find("\"tightest\" is not binpack"), std::string::npos);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@ namespace egpu::sim {
 namespace {
 
 constexpr int kBarCells = 10;
+constexpr int kRoomForMemory = 100;  // columns; in narrower terminals the holders need them
 constexpr std::string_view kBold = "\x1b[1m";
 constexpr std::string_view kDim = "\x1b[2m";
 constexpr std::string_view kRed = "\x1b[31m";
@@ -98,7 +99,11 @@ std::vector<std::string> wrap(const std::string& text, int width) {
         } else {
             ++cut;  // the comma stays on its line
         }
-        if (cut == std::string::npos || cut <= at) cut = text.find(' ', at + limit);
+        if (cut == std::string::npos || cut <= at) {
+            // NAME=value that is too long as a whole.
+            cut = text.rfind('=', at + limit - 1);
+            cut = cut == std::string::npos || cut <= at ? text.find(' ', at + limit) : cut + 1;
+        }
         if (cut == std::string::npos) cut = text.size();
         lines.push_back(text.substr(at, cut - at));
         at = text.find_first_not_of(' ', cut);
@@ -111,13 +116,14 @@ std::string render_cards(const ClusterPicture& picture, const TableStyle& style)
     const Widths w = measure(picture);
     std::string out;
     if (!picture.title.empty()) out += paint(picture.title, kBold, style) + "\n\n";
+    const bool memory = style.width >= kRoomForMemory;
     const std::string head = pad("NODE", w.node) + "  CARD  " + pad("MODEL", w.model) +
-                             "  MEMORY  " + pad("USED", style.color ? 10 : 12) +
+                             (memory ? "  MEMORY  " : "  ") + pad("USED", style.color ? 10 : 12) +
                              "        HOLDERS (percent)";
     out += paint(head, kDim, style) + "\n";
     const std::size_t before_holders =
-        w.node + 2 + 4 + 2 + w.model + 2 + 6 + 2 + (style.color ? 10 : 12) + 8;
-    const int room = std::max(24, style.width - static_cast<int>(before_holders));
+        w.node + 2 + 4 + 2 + w.model + 2 + (memory ? 6 + 2 : 0) + (style.color ? 10 : 12) + 8;
+    const int room = std::max(20, style.width - static_cast<int>(before_holders));
     for (const NodeRow& node : picture.nodes) {
         for (std::size_t i = 0; i < node.cards.size() || i < 1; ++i) {
             const bool first = i == 0;
@@ -129,7 +135,8 @@ std::string render_cards(const ClusterPicture& picture, const TableStyle& style)
             }
             const CardRow& card = node.cards[i];
             out += "  " + pad_left(std::to_string(card.index), 4) + "  " + pad(card.model, w.model);
-            out += "  " + pad_left(memory_text(card.memory_mib), 6) + "  ";
+            if (memory) out += "  " + pad_left(memory_text(card.memory_mib), 6);
+            out += "  ";
             out += used_bar(card.used_percent, style);
             out += " " + pad_left(std::to_string(card.used_percent), 3) + "    ";
             std::string who = holders_text(card);

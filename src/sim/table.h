@@ -61,7 +61,7 @@ struct ClusterPicture {
 
 struct TableStyle {
     bool color = false;  // ANSI colours and block characters; otherwise plain ASCII
-    int width = 100;     // columns; long cells wrap (holders, messages), nothing is cut silently
+    int width = 100;     // columns; long cells wrap (holders, messages); below 100 without MEMORY
 };
 
 std::string render_cards(const ClusterPicture& picture, const TableStyle& style);
@@ -70,7 +70,8 @@ std::string render_pods(const ClusterPicture& picture, const TableStyle& style);
 // "[######....]" or block characters: ten cells for 100 percent; any use shows at least one cell.
 std::string used_bar(int percent, const TableStyle& style);
 
-// Breaks `text` at ", " and " " into lines of at most `width` columns; a longer word stays whole.
+// Breaks `text` at ", " and " ", and where that does not do after "=", into lines of at most
+// `width` columns; a longer word stays whole.
 std::vector<std::string> wrap(const std::string& text, int width);
 
 }  // namespace egpu::sim

@@ -23,6 +23,10 @@ TEST(Table, WrapBreaksAtCommasThenSpacesAndKeepsLongWords) {
     EXPECT_THAT(wrap("aa, bb, cc, dd", 8), ElementsAre("aa, bb,", "cc, dd"));
     EXPECT_THAT(wrap("one two three", 8), ElementsAre("one two", "three"));
     EXPECT_THAT(wrap("GPU-0123456789abcdef next", 8), ElementsAre("GPU-0123456789abcdef", "next"));
+    EXPECT_THAT(
+        wrap("on card 1, NAME=GPU-0123456789abcdef", 20),
+        ElementsAre("on card 1,", "NAME=", "GPU-0123456789abcdef")
+    );
     EXPECT_TRUE(wrap("", 8).empty());
 }
 
@@ -44,6 +48,7 @@ TEST(Table, CardsNameNodeModelUseAndHolders) {
         text, HasSubstr("edge-t4     0  Tesla T4  15 GiB  [########..]  80    a 60, b/side 20\n")
     );
     EXPECT_THAT(text, HasSubstr("UNHEALTHY"));
+    EXPECT_THAT(render_cards(example(), TableStyle{false, 80}), Not(HasSubstr("GiB")));
     EXPECT_THAT(text, HasSubstr("empty    (no cards: driver not loaded)"));
     EXPECT_THAT(text, Not(HasSubstr("\x1b")));
 }
@@ -66,7 +71,7 @@ TEST(Table, NarrowTerminalsWrapHoldersInsteadOfCutting) {
     EXPECT_EQ(count, 9U);
     for (std::size_t at = 0; at < text.size();) {
         const auto end = std::min(text.find('\n', at), text.size());
-        EXPECT_LE(end - at, 90U) << text.substr(at, end - at);
+        EXPECT_LE(end - at, 80U) << text.substr(at, end - at);
         at = end + 1;
     }
 }

@@ -1,8 +1,5 @@
 #include "sim/load/extender_traffic.h"
 
-#include <algorithm>
-#include <charconv>
-
 #include "base/json.h"
 
 namespace egpu::sim::load {
@@ -107,11 +104,11 @@ void ExtenderTraffic::choose(std::string_view answer, Cycle& out) {
     for (std::size_t at = 1; answer.substr(at, kHost.size()) == kHost;) {
         const std::size_t from = at + kHost.size();
         const std::size_t end = answer.find('"', from);
-        if (end == std::string_view::npos) break;
-        int score = 0;
-        const char* const digits = answer.data() + end + kScore.size();
-        const auto read = std::from_chars(digits, answer.data() + answer.size(), score);
-        at = static_cast<std::size_t>(read.ptr - answer.data()) + 2;
+        const std::size_t digits = end + kScore.size();
+        if (end == std::string_view::npos || digits + 2 >= answer.size()) break;
+        const bool ten = answer[digits + 1] == '0';  // 0 to 10
+        const int score = ten ? 10 : answer[digits] - '0';
+        at = digits + (ten ? 4 : 3);
         if (score < out.score) continue;
         equals = score == out.score ? equals + 1 : 1;
         out.score = score;

@@ -25,6 +25,13 @@ Status run(const std::vector<std::string>& arguments) {
     pid_t pid = 0;
     const int failed = ::posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
+    if (failed == ENOENT) {
+        return Error{
+            ErrorCode::kNotFound,
+            "there is no program " + arguments[0] +
+                " in PATH, which makes the certificate (Debian: apt-get install " + arguments[0] +
+                ")"};
+    }
     if (failed != 0) return errno_error("start " + arguments[0], failed);
     int status = 0;
     while (::waitpid(pid, &status, 0) < 0) {
