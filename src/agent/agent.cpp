@@ -137,6 +137,10 @@ Status Agent::start_guard(Parts& parts) {
     guard.folder = std::filesystem::absolute(parts.options.state_dir) / "guard";
     guard.library = parts.options.guard_library;
     GuardWatchOptions watch;
+    guard.may_forget = [&parts] {
+        const std::lock_guard lock(parts.late_mutex);
+        return parts.reconciler && parts.reconciler->books_read();
+    };
     watch.nvml.library = parts.options.nvml_library;
     watch.nvml.driver_root = inject::driver_root_seen(parts.options.inject);
     watch.end_bypassing = parts.options.on_bypass == "kill";

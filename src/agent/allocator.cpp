@@ -360,21 +360,27 @@ void Allocator::show_devices() {
     }
 }
 
-void Allocator::update_metrics() const {
+void Allocator::update_metrics() {
+    constexpr const char* kUsed = "edge_gpu_agent_card_used_percent";
+    constexpr const char* kHealthy = "edge_gpu_agent_card_healthy";
+    const std::lock_guard lock(metrics_mutex_);
     std::vector<CardUse> uses;
     look([&](const NodeLedger& ledger) { uses = ledger.usage(); });
+    std::vector<metrics::Labels> now;
     for (const CardUse& use : uses) {
         const metrics::Labels labels{
             {"card", std::to_string(use.card.index)}, {"uuid", use.card.uuid}};
-        metrics::gauge(
-            "edge_gpu_agent_card_used_percent", "Percent of the card given to containers.", labels
-        )
-            .set(use.percent);
-        metrics::gauge(
-            "edge_gpu_agent_card_healthy", "1 when the card takes new containers.", labels
-        )
+        metrics::gauge(kUsed, "Percent of the card given to containers.", labels).set(use.percent);
+        metrics::gauge(kHealthy, "1 when the card takes new containers.", labels)
             .set(use.card.healthy ? 1 : 0);
+        now.push_back(labels);
     }
+    for (const metrics::Labels& labels : measured_) {
+        if (std::find(now.begin(), now.end(), labels) != now.end()) continue;
+        metrics::remove_gauge(kUsed, labels);
+        metrics::remove_gauge(kHealthy, labels);
+    }
+    measured_ = std::move(now);
     static auto cards = metrics::gauge("edge_gpu_agent_cards", "Cards of this node.");
     cards.set(static_cast<double>(uses.size()));
 }

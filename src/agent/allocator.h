@@ -22,6 +22,7 @@
 #include "agent/node_ledger.h"
 #include "agent/state_file.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/result.h"
 #include "gpu/inventory.h"
 #include "inject/injector.h"
@@ -105,7 +106,7 @@ class Allocator {
     };
     Snapshot snapshot_locked();
     void commit(const Snapshot& snapshot);
-    void update_metrics() const;
+    void update_metrics();
 
     StateFile& file_;
     const std::unique_ptr<inject::Injector> injector_;
@@ -117,6 +118,9 @@ class Allocator {
     std::uint64_t sequence_ = 0;
     TimePoint last_admission_{};
     std::string ensure_error_;  // the last one, so that it is logged once
+
+    std::mutex metrics_mutex_;               // guards the next; taken before mutex_
+    std::vector<metrics::Labels> measured_;  // the cards that have metrics
 
     std::mutex show_mutex_;  // keeps the lists in order; never taken under mutex_
     std::atomic<bool> save_failed_{false};

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "agent/identity.h"
+#include "base/metrics.h"
 #include "testing/temp_folder.h"
 
 namespace egpu::agent {
@@ -19,6 +20,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 gpu::Inventory inventory(int cards) {
     gpu::Inventory out;
@@ -69,6 +71,19 @@ class AllocatorTest : public ::testing::Test {
         shown;  // written under the allocator's order lock only
     std::atomic<int> changes{0};
 };
+
+TEST_F(AllocatorTest, MetricsOfCardsThatAreGoneGoWithThem) {
+    start();
+    gpu::Inventory before = inventory(2);
+    before.cards[1].card.uuid = "MIG-before";
+    allocator->set_inventory(before);
+    EXPECT_THAT(metrics::render(), HasSubstr("MIG-before"));
+    gpu::Inventory after = inventory(2);
+    after.cards[1].card.uuid = "MIG-after";
+    allocator->set_inventory(after);
+    EXPECT_THAT(metrics::render(), HasSubstr("MIG-after"));
+    EXPECT_THAT(metrics::render(), Not(HasSubstr("MIG-before")));
+}
 
 TEST_F(AllocatorTest, AllocateIsDurableAndShownWhenItReturns) {
     start();

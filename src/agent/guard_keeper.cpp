@@ -25,6 +25,18 @@ std::int64_t memory_of(const core::CardShare& share, const core::Card& card) {
     return card.memory_mib * share.percent / core::kCardUnits;
 }
 
+// Are these two of one pod that never run at the same time? The kubelet gave the units of an init
+// container to a later one.
+bool in_turn(const Record& a, const Record& b) {
+    const auto may_have_ended = [](const Record& r) {
+        return !r.holder.kind || *r.holder.kind == core::ContainerKind::kInit;
+    };
+    return a.group == b.group && a.resource == b.resource &&
+           (may_have_ended(a) || may_have_ended(b)) &&
+           std::find_first_of(a.ids.begin(), a.ids.end(), b.ids.begin(), b.ids.end()) !=
+               a.ids.end();
+}
+
 const core::ContainerRequest* request_of(const NodePod& pod, const Record& record) {
     for (const core::ContainerRequest& container : pod.request.containers) {
         if (container.name == record.holder.container) return &container;
@@ -57,7 +69,7 @@ std::vector<core::CardShare> caps_now(
         }
         std::int64_t others = 0;
         for (const Record& other : all) {
-            if (other.token == record.token) continue;
+            if (other.token == record.token || in_turn(record, other)) continue;
             for (const core::CardShare& held : other.cards) {
                 if (held.uuid == share.uuid) others += memory_of(held, *card);
             }
@@ -109,8 +121,14 @@ bool GuardKeeper::add_mounts(const Record& record, inject::ContainerEdits& edits
 Result<GuardKeeper::Limited*> GuardKeeper::open(const Record& record) {
     const auto known = limited_.find(record.token);
     if (known != limited_.end()) return &known->second;
-    EG_TRY_VOID(files_.prepare(record.token));
-    auto file = isolation::LimitsFile::open(files_.limits(record.token));
+    // Of a container that runs only what it has mounted counts: a ledger that is gone is not
+    // replaced under it.
+    const std::filesystem::path path = files_.limits(record.token);
+    std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored)) {
+        if (const Status made = files_.prepare(record.token); !made) return made.error();
+    }
+    auto file = isolation::LimitsFile::open(path);
     if (!file) return std::move(file).error();
     isolation::Quota quota;
     if (const auto body = file->body()) {
@@ -118,6 +136,13 @@ Result<GuardKeeper::Limited*> GuardKeeper::open(const Record& record) {
     }
     const auto made = limited_.emplace(record.token, Limited{std::move(*file), std::move(quota)});
     return &made.first->second;
+}
+
+Status GuardKeeper::reopen(const Record& record, Limited& limited) {
+    const std::filesystem::path path = files_.limits(record.token);
+    if (limited.file.is_at(path)) return ok_status();
+    EG_TRY(limited.file, isolation::LimitsFile::open(path));
+    return ok_status();
 }
 
 Status GuardKeeper::settle(const Record& record, const std::vector<Record>& all, Limited& limited) {
@@ -174,8 +199,10 @@ Status GuardKeeper::ensure(const Record& record) {
     const std::vector<Record> all = allocator_.records();
     const std::lock_guard lock(pages_mutex_);
     EG_TRY_VOID(files_.prepare(record.token));  // the folder may have been removed under us
-    EG_TRY(Limited * limited, open(record));
-    return settle(record, all, *limited);
+    auto opened = open(record);
+    if (!opened) return std::move(opened).error();
+    EG_TRY_VOID(reopen(record, **opened));
+    return settle(record, all, **opened);
 }
 
 std::size_t GuardKeeper::round(TimePoint now) {
@@ -197,12 +224,12 @@ std::size_t GuardKeeper::round(TimePoint now) {
         limited.readable = copy.ok();
         if (copy) {
             limited.seen = std::move(*copy);
-        } else {
+        } else if (copy.error().code == ErrorCode::kInvalid) {
             static_cast<void>(isolation::make_ledger(files_.ledger(record.token)));
         }
         settled.emplace_back(&record, &limited);
     }
-    exchange_measures(settled);
+    exchange_measures(settled, now);
     for (const auto& [record, limited] : settled) {
         limited->metrics.update(
             *record,
@@ -218,7 +245,8 @@ std::size_t GuardKeeper::round(TimePoint now) {
     return limited_.size();
 }
 
-void GuardKeeper::exchange_measures(const std::vector<std::pair<const Record*, Limited*>>& settled
+void GuardKeeper::exchange_measures(
+    const std::vector<std::pair<const Record*, Limited*>>& settled, TimePoint now
 ) {
     if (!watch_) return;
     std::vector<WatchedAllocation> watched;
@@ -227,11 +255,14 @@ void GuardKeeper::exchange_measures(const std::vector<std::pair<const Record*, L
         const ContainerMeasure measure = watch_->of(record->token);
         auto body = limited->file.body();
         if (!body) continue;
-        for (std::size_t i = 0; i < std::min<std::size_t>(measure.cards.size(), body->device_count);
-             ++i) {
-            if (measure.cards[i].overhead) {
-                body->devices[i].overhead_bytes = *measure.cards[i].overhead;
-            }
+        if (limited->since == TimePoint{}) limited->since = now;
+        const bool too_old = now - limited->since >= options_.watch->stale_after;
+        for (std::size_t i = 0; i < std::min(body->device_count, guard::kMaxDevices); ++i) {
+            const CardMeasure card = i < measure.cards.size() ? measure.cards[i] : CardMeasure{};
+            std::uint64_t& charged = body->devices[i].overhead_bytes;
+            if (card.overhead) charged = *card.overhead;
+            // Measured by an earlier run of the agent, and by nobody since.
+            if (card.at == TimePoint{} && too_old) charged = 0;
         }
         limited->file.publish(*body);
     }
@@ -300,6 +331,10 @@ void GuardKeeper::forget_gone(const std::vector<Record>& records, TimePoint now)
         it->second.metrics.forget();
         files_.remove(it->first);
         it = limited_.erase(it);
+    }
+    if (options_.may_forget && !options_.may_forget()) {
+        strange_.clear();
+        return;
     }
     std::map<std::string, TimePoint> strange;
     for (const std::string& token : files_.tokens()) {

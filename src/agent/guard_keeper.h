@@ -11,6 +11,7 @@
 
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -45,6 +46,8 @@ struct GuardOptions {
     // A folder that no record has ever known is removed after this long: after a lost state file
     // the records come back from the kubelet's books first.
     Duration forget_after = std::chrono::minutes(5);
+    // … and so the time only counts while this says that those books were read; empty: always.
+    std::function<bool()> may_forget = {};
 };
 
 class GuardKeeper {
@@ -82,12 +85,15 @@ class GuardKeeper {
         isolation::LedgerMark mark{};
         isolation::LedgerCopy seen{};  // the last that could be read
         bool readable = true;
+        TimePoint since{};  // of the first round with it
         // The last ones, so that each is logged once: of the cap, and of the files.
         std::string problem{};
         std::string failure{};
     };
     void run();
     Result<Limited*> open(const Record& record);
+    // Takes the file that is there now, when it was made anew; only before a start.
+    Status reopen(const Record& record, Limited& limited);
     // Writes the quota; the record's caps are corrected where the pod's annotation changed them.
     Status settle(const Record& record, const std::vector<Record>& all, Limited& limited);
     // What the containers of each card do to each other, told to all of them. False when nothing
@@ -95,7 +101,9 @@ class GuardKeeper {
     bool control();
     void forget_gone(const std::vector<Record>& records, TimePoint now);
     // What was measured, into the pages; what to compare it with, to the watch.
-    void exchange_measures(const std::vector<std::pair<const Record*, Limited*>>& settled);
+    void exchange_measures(
+        const std::vector<std::pair<const Record*, Limited*>>& settled, TimePoint now
+    );
     // Logs `problem` when it is another than `last`, and keeps it there.
     static void note_problem(const Record& record, std::string& last, const std::string& problem);
 

@@ -171,6 +171,26 @@ TEST_F(GuardKeeperTest, FilesGoWithTheRecordAndStrangeOnesLater) {
     EXPECT_FALSE(std::filesystem::exists(folder_ / "guard" / "cc"));
 }
 
+// After a lost state file, with a kubelet that does not answer for long: the folder may be that of
+// a container that runs.
+TEST_F(GuardKeeperTest, StrangeFilesStayUntilTheKubeletsBooksWereRead) {
+    bool read = false;
+    GuardOptions options;
+    options.folder = folder_ / "guard";
+    options.library = folder_ / "guard.so";
+    options.may_forget = [&] { return read; };
+    keeper_ = std::make_unique<GuardKeeper>(options, *allocator_, pods_);
+    ASSERT_TRUE(make_directories(folder_ / "guard" / "cc").ok());
+    keeper_->round(now_);
+    keeper_->round(now_ + std::chrono::hours(6));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "guard" / "cc"));
+    read = true;
+    keeper_->round(now_ + std::chrono::hours(7));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "guard" / "cc"));
+    keeper_->round(now_ + std::chrono::hours(8));
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "guard" / "cc"));
+}
+
 TEST_F(GuardKeeperTest, WhatWasRemovedIsMadeAgainBeforeAStart) {
     const Record record = hold("aa", "p", 25);
     ASSERT_TRUE(keeper_->ensure(record));
@@ -181,6 +201,84 @@ TEST_F(GuardKeeperTest, WhatWasRemovedIsMadeAgainBeforeAStart) {
     EXPECT_TRUE(std::filesystem::exists(folder_ / "guard" / "ld.so.preload"));
     std::filesystem::remove(folder_ / "guard.so");
     EXPECT_FALSE(keeper_->ensure(record).ok());
+}
+
+TEST_F(GuardKeeperTest, WhatWasRemovedUnderARunningAgentIsMadeAgainBeforeAStart) {
+    const Record record = hold("aa", "p", 25);
+    ASSERT_TRUE(keeper_->ensure(record));
+    keeper_->round(now_);
+    std::filesystem::remove_all(folder_ / "guard");
+    ASSERT_TRUE(keeper_->ensure(record));
+    EXPECT_EQ(limits("aa").mem_hard, 2500 * kMib);
+    // And what is changed later arrives there.
+    show("p", 25, R"("edge-gpu.io/memory":"1000Mi")");
+    keeper_->round(now_);
+    EXPECT_EQ(limits("aa").mem_hard, 1000 * kMib);
+}
+
+TEST_F(GuardKeeperTest, ALostLedgerIsNotReplacedUnderItsContainer) {
+    const Record record = hold("aa", "loses", 25);
+    ASSERT_TRUE(keeper_->ensure(record));
+    keeper_->round(now_);
+    const auto ledger = folder_ / "guard" / "aa" / "ledger";
+    std::filesystem::remove(ledger);
+    keeper_->round(now_);
+    make_keeper();
+    keeper_->round(now_);
+    // The container goes on with the one it has; a new one would show that none of its processes
+    // is under the guard.
+    EXPECT_FALSE(std::filesystem::exists(ledger));
+    ASSERT_TRUE(keeper_->ensure(record));
+    EXPECT_TRUE(isolation::read_ledger(ledger).ok());
+}
+
+TEST_F(GuardKeeperTest, MetricsFollowTheNameThatTurnsOutToBeRight) {
+    hold("aa", "presumed", 25);
+    keeper_->round(now_);
+    EXPECT_THAT(metrics::render(), HasSubstr("pod=\"presumed\""));
+    allocator_->edit([](NodeLedger& ledger) {
+        return ledger.confirm(
+            "aa", {"uid-real", "default", "real", "main", core::ContainerKind::kApp, true}
+        );
+    });
+    keeper_->round(now_ + Seconds(1));
+    EXPECT_THAT(metrics::render(), HasSubstr("pod=\"real\""));
+    EXPECT_THAT(metrics::render(), Not(HasSubstr("pod=\"presumed\"")));
+}
+
+TEST_F(GuardKeeperTest, OverheadOfAnEarlierRunIsNotChargedForEver) {
+    const Record record = hold("aa", "p", 25);
+    ASSERT_TRUE(keeper_->ensure(record));
+    {
+        auto file = isolation::LimitsFile::open(folder_ / "guard" / "aa" / "limits");
+        guard::LimitsBody body = *file->body();
+        body.devices[0].overhead_bytes = 2000 * kMib;
+        file->publish(body);
+    }
+    GuardOptions options;
+    options.folder = folder_ / "guard";
+    options.library = folder_ / "guard.so";
+    options.watch.emplace();
+    options.watch->nvml.library = "/nowhere/libnvidia-ml.so.1";
+    keeper_ = std::make_unique<GuardKeeper>(options, *allocator_, pods_);
+    keeper_->round(now_);
+    EXPECT_EQ(limits("aa").overhead_bytes, 2000 * kMib);
+    keeper_->round(now_ + Seconds(10));
+    EXPECT_EQ(limits("aa").overhead_bytes, 2000 * kMib);
+    keeper_->round(now_ + Seconds(21));
+    EXPECT_EQ(limits("aa").overhead_bytes, 0U);
+}
+
+TEST_F(GuardKeeperTest, ACapMayGrowBesideTheInitContainerThatHadTheSameUnits) {
+    hold("aa", "p", 60);
+    Record init = allocator_->records()[0];
+    init.token = "bb";
+    init.holder.container = "prepare";
+    init.holder.kind = core::ContainerKind::kInit;
+    allocator_->edit([&](NodeLedger& ledger) { return ledger.restore(init); });
+    show("p", 60, R"("edge-gpu.io/memory":"main=7000Mi")");
+    keeper_->round(now_);
+    EXPECT_EQ(limits("aa").mem_hard, 7000 * kMib);
 }
 
 TEST_F(GuardKeeperTest, ATruncatedLedgerIsCountedAndPutRight) {

@@ -64,6 +64,23 @@ void set(const char* name, const char* help, const metrics::Labels& labels, doub
     metrics::gauge(name, help, labels).set(value);
 }
 
+metrics::Labels holder_labels(const Record& record) {
+    return {
+        {"namespace", record.holder.pod_namespace},
+        {"pod", record.holder.pod_name},
+        {"container", record.holder.container}};
+}
+
+// Of each of the first `count` cards.
+std::vector<metrics::Labels> labels_of(const Record& record, std::size_t count) {
+    std::vector<metrics::Labels> all;
+    for (std::size_t i = 0; i < count; ++i) {
+        all.push_back(holder_labels(record));
+        all.back().emplace("card", std::to_string(record.cards[i].index));
+    }
+    return all;
+}
+
 }  // namespace
 
 void GuardMetrics::update(
@@ -80,18 +97,12 @@ void GuardMetrics::update(
         last_ == TimePoint{} ? 1.0 : std::chrono::duration<double>(now - last_).count();
     last_ = now;
     const std::size_t count = std::min(quota.cards.size(), record.cards.size());
-    if (cards_.size() != count) {
+    // Who was presumed at admission may turn out to be another; indexes move when cards come and
+    // go.
+    if (const auto now_labels = labels_of(record, count); now_labels != card_labels()) {
         forget();
-        labels_ = {
-            {"namespace", record.holder.pod_namespace},
-            {"pod", record.holder.pod_name},
-            {"container", record.holder.container}};
-        for (std::size_t i = 0; i < count; ++i) {
-            Card card;
-            card.labels = labels_;
-            card.labels.emplace("card", std::to_string(record.cards[i].index));
-            cards_.push_back(std::move(card));
-        }
+        labels_ = holder_labels(record);
+        for (const metrics::Labels& labels : now_labels) cards_.emplace_back().labels = labels;
     }
     if (!readable && !tampered_ && !cards_.empty()) {
         metrics::counter(kTampered, "Ledgers found unreadable.", cards_.front().labels).add();
@@ -114,6 +125,13 @@ void GuardMetrics::update(
         update_measure(card, i < measure.cards.size() ? measure.cards[i] : CardMeasure{}, now);
     }
     if (readable && count > 0) update_container(ledger, measure);
+}
+
+std::vector<metrics::Labels> GuardMetrics::card_labels() const {
+    std::vector<metrics::Labels> all;
+    all.reserve(cards_.size());
+    for (const Card& card : cards_) all.push_back(card.labels);
+    return all;
 }
 
 void GuardMetrics::update_ledger(Card& card, const isolation::CardUsage& use, double seconds) {
@@ -273,6 +291,8 @@ void GuardMetrics::forget() {
     for (const char* name : {kProcesses, kFindings}) metrics::remove_gauge(name, labels_);
     for (const char* name : {kUncovered, kUnknownFrees}) metrics::remove_counter(name, labels_);
     cards_.clear();
+    uncovered_ = 0;
+    unknown_frees_ = 0;
 }
 
 }  // namespace egpu::agent

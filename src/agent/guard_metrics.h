@@ -43,6 +43,7 @@ class GuardMetrics {
         double charged_ns = 0;
         std::string mode;
     };
+    std::vector<metrics::Labels> card_labels() const;
     void update_ledger(Card& card, const isolation::CardUsage& use, double seconds);
     void update_limits(Card& card, const guard::DeviceLimits& limits);
     void update_measure(Card& card, const CardMeasure& measure, TimePoint now);

@@ -200,7 +200,9 @@ void GuardWatch::seen(const std::vector<gpu::CardLook>& looks, bool memory) {
             record.token, State{{}, isolation::BypassJudge(options_.rules), {}}
         );
         made.first->second.cards.resize(record.cards.size());
-        made.first->second.holder = record.holder;
+        Holder& holder = made.first->second.holder;
+        if (labels_of(holder) != labels_of(record.holder)) forget_metrics(holder);
+        holder = record.holder;
     }
     std::erase_if(states_, [&](const auto& entry) {
         if (tokens.contains(entry.first)) return false;
@@ -244,6 +246,9 @@ void GuardWatch::take_memory(
         const isolation::LedgerCopy none;
         const isolation::LedgerCopy& first = earlier == before_.end() ? none : earlier->second;
         const isolation::LedgerCopy& second = after ? *after : none;
+        // Not there, or not readable for a reason that is not the container's (what a container
+        // writes is kInvalid): nothing is known of what its processes claim.
+        const bool lost = !after && after.error().code != ErrorCode::kInvalid;
         isolation::SeenContainer container;
         container.spilled = first.spilled || second.spilled;
         state.processes = 0;
@@ -266,6 +271,8 @@ void GuardWatch::take_memory(
                                   : guard::kUnlimited;
             seen_card.total = look->total_bytes;
             seen_card.claimed = std::max(claimed(first, i), claimed(second, i));
+            card.granted = std::max(seen_card.quota, std::min(card.granted, seen_card.claimed));
+            seen_card.quota = card.granted;
             seen_card.bytes = 0;
             for (auto& [process, bytes] : found[record.token][uuid]) {
                 ++state.processes;
@@ -291,14 +298,15 @@ void GuardWatch::take_memory(
                 seen_card.processes.push_back(std::move(one));
             }
             card.bytes = seen_card.bytes;
-            if (seen_card.processes.empty()) {
+            if (lost || seen_card.processes.empty()) {
                 card.overhead.clear();
             } else {
                 card.overhead.add(seen_card.bytes, seen_card.claimed);
             }
             container.cards.push_back(std::move(seen_card));
         }
-        judge(allocation, state, container);
+        state.findings = 0;
+        if (!lost) judge(allocation, state, container);
     }
 }
 
@@ -306,7 +314,6 @@ void GuardWatch::judge(
     const WatchedAllocation& allocation, State& state, const isolation::SeenContainer& container
 ) {
     // A container that was there before the guard was switched on cannot get past it.
-    state.findings = 0;
     if (!allocation.record.guarded && !state.seen_guarded) return;
     std::set<unsigned> ended;
     for (isolation::BypassFinding& finding : state.judge.judge(container, MonoClock::now())) {

@@ -85,6 +85,8 @@ class GuardWatch {
     struct CardState {
         isolation::OverheadEstimate overhead;
         std::optional<std::uint64_t> bytes;
+        // The quota, or what the container had already when it was lowered: nothing is taken back.
+        std::uint64_t granted = 0;
         TimePoint listed{};  // when its processes were last told
         bool timed = false;
         double busy_ns = 0;

@@ -188,6 +188,44 @@ TEST_F(GuardWatchTest, WithKillItIsEndedAndNobodyElse) {
     EXPECT_THAT(told(), SizeIs(2));
 }
 
+TEST_F(GuardWatchTest, NobodyIsJudgedOrChargedByALedgerThatIsNotThere) {
+    const auto honest = process("aa", 64);
+    claim("aa", 64);
+    start(true, {allocation("aa")});
+    ASSERT_TRUE(eventually([&] { return card("aa").overhead == 300 * kMib; }));
+    fs::remove(files_.ledger("aa"));
+    std::this_thread::sleep_for(Millis(600));
+    EXPECT_THAT(told(), IsEmpty());
+    EXPECT_LE(card("aa").overhead.value_or(0), 300 * kMib);
+    siginfo_t none{};
+    EXPECT_EQ(::waitid(P_PID, honest->pid(), &none, WEXITED | WNOHANG | WNOWAIT), 0);
+    EXPECT_EQ(none.si_pid, 0);
+}
+
+TEST_F(GuardWatchTest, WhoHadMoreBeforeTheQuotaWasLoweredGetsPastNothing) {
+    const auto honest = process("aa", 2000);
+    claim("aa", 2000);
+    WatchedAllocation lowered = allocation("aa");
+    start(true, {lowered});
+    ASSERT_TRUE(eventually([&] { return card("aa").bytes == 2300 * kMib; }));
+    lowered.quota.cards[0].memory_bytes = 256 * kMib;
+    watch_->watch({lowered});
+    std::this_thread::sleep_for(Millis(500));
+    EXPECT_THAT(told(), IsEmpty());
+    // What is given back is gone.
+    claim("aa", 100);
+    EXPECT_TRUE(eventually([&] { return !told().empty(); }));
+}
+
+TEST_F(GuardWatchTest, FilesMadeAnewAreKnownByTheirContainer) {
+    const auto child = process("aa", 64);
+    fs::remove(files_.limits("aa"));
+    start(false, {allocation("aa")});
+    ASSERT_TRUE(eventually([&] { return card("aa").bytes == 0U; }));
+    fs::create_hard_link(folder_ / "root/aa/run/edge-gpu/limits", files_.limits("aa"));
+    EXPECT_TRUE(eventually([&] { return card("aa").bytes == 364 * kMib; }));
+}
+
 TEST_F(GuardWatchTest, AContainerFromBeforeTheGuardIsNotJudged) {
     const auto old = process("bb", 64);
     start(true, {allocation("bb", false)});

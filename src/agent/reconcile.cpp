@@ -171,6 +171,7 @@ bool Reconciler::round(TimePoint now) {
     allocator_.edit([&](NodeLedger& ledger) {
         return take_over(ledger, entries, pods_, unclear_too);
     });
+    if (!failed) books_read_ = true;
     const bool again = release_missing(books, now);
     report_placements();
     return again;

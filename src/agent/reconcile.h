@@ -9,6 +9,7 @@
 // free nothing.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -60,6 +61,8 @@ class Reconciler {
     void start();
     void stop();
     void wake();
+    // Were both of the kubelet's books read, since the start, and taken over?
+    bool books_read() const { return books_read_; }
 
     // One pass; true when another one is wanted after `settle`. Public for tests; not while the
     // thread runs.
@@ -85,6 +88,7 @@ class Reconciler {
     KubeletBooksReader& books_;
     PodsView& pods_;
     const Report report_;
+    std::atomic<bool> books_read_{false};
     // Only the thread uses these.
     std::map<std::string, Missing> missing_;  // by token
     bool adopt_unclear_;

@@ -44,9 +44,9 @@ Result<LoadedState> StateFile::load() {
         return loaded;
     }
     const bool missing = current.error().code == ErrorCode::kNotFound;
-    if (current.error().code == ErrorCode::kCorrupt ||
-        current.error().code == ErrorCode::kInvalid ||
-        current.error().code == ErrorCode::kExhausted) {
+    // Whatever is wrong with it, the kubelet's books are there; but a file that may not be read
+    // means that the agent runs as somebody else than before.
+    if (!missing && current.error().code != ErrorCode::kPermission) {
         std::error_code ignored;
         std::filesystem::rename(path_, corrupt_path(), ignored);
         loaded.note = path_.string() + ": " + current.error().message + "; moved to " +

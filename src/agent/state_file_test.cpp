@@ -117,6 +117,20 @@ TEST_F(StateFileTest, BothCorruptIsLostNotFatal) {
     EXPECT_EQ(*read_file(file.corrupt_path()), "garbage");
 }
 
+// As a bad sector does: it is there and cannot be read.
+TEST_F(StateFileTest, UnreadableIsLostNotFatal) {
+    StateFile file(folder.path());
+    std::filesystem::create_symlink("/proc/self/mem", file.path());  // EIO at its begin
+    put(file.previous_path(), encode_state(state_of(1)));
+    const auto loaded = file.load();
+    ASSERT_TRUE(loaded) << loaded.error().message;
+    EXPECT_EQ(loaded->source, StateSource::kPrevious);
+    EXPECT_EQ(loaded->state, state_of(1));
+    EXPECT_THAT(loaded->note, HasSubstr("moved to"));
+    EXPECT_TRUE(file.save(1, state_of(2)));
+    EXPECT_EQ(StateFile(folder.path()).load()->state, state_of(2));
+}
+
 TEST_F(StateFileTest, LaterVersionIsMovedAside) {
     std::string text = encode_state(state_of(1));
     text.replace(text.find("\"version\":1"), 11, "\"version\":2");

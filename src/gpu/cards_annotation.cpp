@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kVersion = 1;
 constexpr std::size_t kMostBytes = 200U << 10;
-constexpr std::size_t kMostCards = 1024;
+constexpr std::size_t kMostCards = core::kMaxNodeCards;
 constexpr std::size_t kMostUuid = 96;
 constexpr std::size_t kMostModel = 128;
 constexpr std::int64_t kMostMemory = std::int64_t{1} << 40;  // MiB
@@ -100,7 +100,7 @@ Result<core::Card> decode_card(const json::value& from) {
     if (!good_uuid(card.uuid)) return invalid("a card's uuid is missing or malformed");
     const std::string name = "card " + card.uuid;
     if (json::find(from, {"index"}) == nullptr) return invalid(name + ": index is missing");
-    const auto index = number(from, "index", 0, 1'000'000);
+    const auto index = number(from, "index", 0, core::kMaxCardIndex);
     if (!index) return index.error().wrap(name);
     card.index = static_cast<int>(*index);
     const auto memory = number(from, "memoryMiB", 0, kMostMemory);

@@ -77,7 +77,10 @@ class CardHealth {
   public:
     void on_xid(std::uint64_t xid, XidAction action, const HealthOptions& options, TimePoint now);
     void on_unavailable(const HealthOptions& options, TimePoint now);
-    void on_driver_reload() { reset_seen_ = true; }
+    void on_driver_reload() {
+        reset_seen_ = true;
+        recovery_action_.reset();  // the new driver may not tell of one (before r550)
+    }
     void on_poll(const Probe& probe, const HealthOptions& options, TimePoint now);
 
     Verdict verdict() const;

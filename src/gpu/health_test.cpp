@@ -268,6 +268,20 @@ TEST_F(BoardTest, driver_reload_shortens_the_wait) {
     EXPECT_FALSE(board_.unsettled());
 }
 
+// A driver before r550 does not tell what the one before it asked for.
+TEST_F(BoardTest, what_a_replaced_driver_asked_for_does_not_last) {
+    probes_[0].recovery_action = 1;
+    round();
+    EXPECT_FALSE(healthy("GPU-0"));
+    board_.on_driver_reload();
+    probes_[0].recovery_action.reset();
+    for (int minute = 0; minute < 120; ++minute) {
+        now_ += 60s;
+        round();
+    }
+    EXPECT_TRUE(healthy("GPU-0"));
+}
+
 TEST_F(BoardTest, forgotten_cards_start_afresh) {
     board_.on_xid("GPU-0", kWholeGpu, kWholeGpu, 79, now_);
     const auto kept = cards_;

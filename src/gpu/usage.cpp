@@ -19,9 +19,13 @@ std::uint64_t realtime_us() {
                                           .count());
 }
 
-// A process with work of several kinds is in several lists, each time with all its memory.
-void merge(std::vector<ProcessMemory>& into, const std::vector<ProcessMemory>& from) {
-    for (const ProcessMemory& process : from) {
+// A process with work of several kinds is in several lists, each time with all its memory; with
+// some drivers twice in one. More than the card has is nonsense and counts as not told.
+void merge(
+    std::vector<ProcessMemory>& into, const std::vector<ProcessMemory>& from, std::uint64_t total
+) {
+    for (ProcessMemory process : from) {
+        if (total != 0 && process.bytes && *process.bytes > total) process.bytes.reset();
         const auto known = std::find_if(into.begin(), into.end(), [&](const ProcessMemory& p) {
             return p.pid == process.pid;
         });
@@ -77,14 +81,14 @@ void UsageReader::take_processes(const Known& card, CardLook& look) const {
     const auto compute = nvml_.processes(card.handle, ProcessKind::kCudaWork);
     look.listed = compute.ok();
     if (!compute.ok()) return;
-    look.processes = compute.value;
+    if (const auto memory = nvml_.memory(card.handle); memory.ok()) {
+        look.total_bytes = memory.value.total;
+    }
+    merge(look.processes, compute.value, look.total_bytes);
     // What has no such list has no such processes.
     for (const ProcessKind kind : {ProcessKind::kGraphicsWork, ProcessKind::kMpsClients}) {
         const auto more = nvml_.processes(card.handle, kind);
-        if (more.ok()) merge(look.processes, more.value);
-    }
-    if (const auto memory = nvml_.memory(card.handle); memory.ok()) {
-        look.total_bytes = memory.value.total;
+        if (more.ok()) merge(look.processes, more.value, look.total_bytes);
     }
 }
 

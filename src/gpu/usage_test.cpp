@@ -28,6 +28,15 @@ class Usage : public testing::SimDriver {
         device_ = nvml_.device(0).value;
     }
 
+    // The first card, when the driver's lists of processes are odd in that way.
+    Result<std::vector<CardLook>> look_with_lists(const char* how) {
+        node_.set_lists(how);
+        write();
+        UsageReader reader(nvml_);
+        const std::vector<std::string> cards{node_.gpu_uuids()[0]};
+        return reader.look(cards, true);
+    }
+
     Nvml nvml_;
     nvml::Device device_ = nullptr;
 };
@@ -87,6 +96,22 @@ TEST_F(Usage, ALookTellsProcessesMemoryAndTime) {
         }
     }
     EXPECT_GT(percent, 0U);
+}
+
+TEST_F(Usage, AProcessThatAListHasTwiceCountsOnce) {
+    const auto child = testing::cuda_process(64);
+    const auto looks = look_with_lists("twice");
+    ASSERT_TRUE(looks);
+    ASSERT_THAT(looks->at(0).processes, SizeIs(1));
+    EXPECT_EQ(looks->at(0).processes[0].bytes, 364 * kMib);
+}
+
+TEST_F(Usage, MoreMemoryThanTheCardHasIsNotBelieved) {
+    const auto child = testing::cuda_process(64);
+    const auto looks = look_with_lists("beyond");
+    ASSERT_TRUE(looks);
+    ASSERT_THAT(looks->at(0).processes, SizeIs(1));
+    EXPECT_FALSE(looks->at(0).processes[0].bytes.has_value());
 }
 
 TEST_F(Usage, ADriverWithoutSamplesStillListsProcesses) {

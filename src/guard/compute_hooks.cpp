@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guard/relaxed_capture.h"
+
 namespace egpu::guard {
 namespace {
 
@@ -86,11 +88,13 @@ void* current_context(void*) {
 }
 
 EventHandle event_create(void*) {
+    const RelaxedCapture relaxed;
     CUevent event = nullptr;
     return driver.EventCreate(&event, 0) == CUDA_SUCCESS ? event : nullptr;
 }
 
 void event_destroy(void*, EventHandle event) {
+    const RelaxedCapture relaxed;
     driver.EventDestroy(static_cast<CUevent>(event));
 }
 
@@ -101,12 +105,14 @@ bool event_record(void*, EventHandle event, void* stream) {
 }
 
 EventState event_query(void*, EventHandle event) {
+    const RelaxedCapture relaxed;
     const CUresult result = driver.EventQuery(static_cast<CUevent>(event));
     if (result == CUDA_SUCCESS) return EventState::kReady;
     return result == CUDA_ERROR_NOT_READY ? EventState::kNotReady : EventState::kFailed;
 }
 
 bool event_span(void*, EventHandle start, EventHandle end, std::int64_t* span_ns) {
+    const RelaxedCapture relaxed;
     float ms = 0;
     if (driver.EventElapsedTime(&ms, static_cast<CUevent>(start), static_cast<CUevent>(end)) !=
         CUDA_SUCCESS) {
@@ -232,6 +238,11 @@ void compute_capture(bool begins) {
     const Held held(the_card_lock);
     if (the_card != nullptr)
         only_controller.store(the_card->captures() ? nullptr : the_card, std::memory_order_release);
+}
+
+// Every card's controller is told of every capture.
+bool anything_captures() {
+    return cards[0].controller.captures();
 }
 
 void compute_poll() {

@@ -16,6 +16,8 @@ void forget_compute();
 void compute_context_gone(cuda::CUcontext context);
 void compute_graph_gone(cuda::CUgraphExec exec);
 void compute_capture(bool begins);
+// Some stream of this process captures.
+bool anything_captures();
 // After a successful synchronise.
 void compute_poll();
 

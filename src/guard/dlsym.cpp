@@ -109,6 +109,7 @@ Answer driver_symbol(
     if (!owner || !is_named(owner, library)) {
         return handle == RTLD_NEXT ? kAskLibc : Answer{found, 1};
     }
+    keep_driver(entry.library, owner);
     learn_real(id, found);
     return Answer{entry.hook, 1};
 }

@@ -60,6 +60,7 @@ struct Driver {
     DriverFunction<cuda::CUresult(cuda::CUstream, int*)> StreamIsCapturing[2]{
         DriverFunction<cuda::CUresult(cuda::CUstream, int*)>{"cuStreamIsCapturing"},
         DriverFunction<cuda::CUresult(cuda::CUstream, int*)>{"cuStreamIsCapturing_ptsz"}};
+    DriverFunction<cuda::CUresult(int*)> ThreadExchangeStreamCaptureMode{"cuThreadExchangeStreamCaptureMode"};
     DriverFunction<cuda::CUresult(cuda::CUstream, cuda::CUcontext*)> StreamGetCtx[2]{
         DriverFunction<cuda::CUresult(cuda::CUstream, cuda::CUcontext*)>{"cuStreamGetCtx"},
         DriverFunction<cuda::CUresult(cuda::CUstream, cuda::CUcontext*)>{"cuStreamGetCtx_ptsz"}};

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 
@@ -196,6 +197,13 @@ LoadedObject next_with(const LoadedObject& object, const char* symbol, void*& fo
     dl_iterate_phdr(behind, &search);
     found = search.function;
     return search.found;
+}
+
+void keep_loaded(const LoadedObject& object) {
+    using Open = void* (*)(const char*, int);
+    const auto open = reinterpret_cast<Open>(libc_function("dlopen"));
+    if (open != nullptr && object.path[0] != '\0')
+        open(object.path, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
 void* libc_function(const char* symbol) {

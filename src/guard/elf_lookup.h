@@ -33,6 +33,9 @@ void* function_in(const LoadedObject& object, const char* symbol);
 // code.
 LoadedObject next_with(const LoadedObject& object, const char* symbol, void*& found);
 
+// From now on the object stays loaded, however often it is closed: pointers into it are remembered.
+void keep_loaded(const LoadedObject& object);
+
 // A function of the C library, wherever this C library keeps it (libc, libdl, libpthread).
 void* libc_function(const char* symbol);
 

@@ -40,6 +40,10 @@ EXPORT CUresult cuDeviceGetAttribute(int* value, int, CUdevice) {
     *value = 100;
     return CUDA_SUCCESS;
 }
+EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
+    *context = reinterpret_cast<CUcontext>(0x1000);
+    return CUDA_SUCCESS;
+}
 EXPORT CUresult cuCtxGetCurrent(CUcontext* context) {
     *context = reinterpret_cast<CUcontext>(0x1000);
     return CUDA_SUCCESS;

@@ -199,28 +199,51 @@ EGPU_EXPORT CUresult cuGraphLaunch_ptsz(CUgraphExec exec, CUstream stream) {
     return with_memory({exec, stream, Null::per_thread, HookId::cuGraphLaunch_ptsz, true});
 }
 
-#define EGPU_CAPTURE(name, begins, parameters, arguments)                \
-    EGPU_EXPORT CUresult name parameters {                               \
-        if (begins) compute_capture(true);                               \
-        const CUresult result = EGPU_REAL(name) arguments;               \
-        if (!(begins) || result != CUDA_SUCCESS) compute_capture(false); \
-        return result;                                                   \
+#define EGPU_BEGIN_CAPTURE(name, parameters, arguments)     \
+    EGPU_EXPORT CUresult name parameters {                  \
+        compute_capture(true);                              \
+        const CUresult result = EGPU_REAL(name) arguments;  \
+        if (result != CUDA_SUCCESS) compute_capture(false); \
+        return result;                                      \
     }
-EGPU_CAPTURE(cuStreamBeginCapture, true, (CUstream s), (s))
-EGPU_CAPTURE(cuStreamBeginCapture_ptsz, true, (CUstream s), (s))
-EGPU_CAPTURE(cuStreamBeginCapture_v2, true, (CUstream s, int mode), (s, mode))
-EGPU_CAPTURE(cuStreamBeginCapture_v2_ptsz, true, (CUstream s, int mode), (s, mode))
-EGPU_CAPTURE(
+EGPU_BEGIN_CAPTURE(cuStreamBeginCapture, (CUstream s), (s))
+EGPU_BEGIN_CAPTURE(cuStreamBeginCapture_ptsz, (CUstream s), (s))
+EGPU_BEGIN_CAPTURE(cuStreamBeginCapture_v2, (CUstream s, int mode), (s, mode))
+EGPU_BEGIN_CAPTURE(cuStreamBeginCapture_v2_ptsz, (CUstream s, int mode), (s, mode))
+EGPU_BEGIN_CAPTURE(
     cuStreamBeginCaptureToGraph,
-    true,
     (CUstream s, CUgraph g, const CUgraphNode* n, const void* d, std::size_t c, int mode),
     (s, g, n, d, c, mode)
 )
-EGPU_CAPTURE(
+EGPU_BEGIN_CAPTURE(
     cuStreamBeginCaptureToGraph_ptsz,
-    true,
     (CUstream s, CUgraph g, const CUgraphNode* n, const void* d, std::size_t c, int mode),
     (s, g, n, d, c, mode)
 )
-EGPU_CAPTURE(cuStreamEndCapture, false, (CUstream s, CUgraph* g), (s, g))
-EGPU_CAPTURE(cuStreamEndCapture_ptsz, false, (CUstream s, CUgraph* g), (s, g))
+
+namespace egpu::guard {
+namespace {
+
+// Only what began can end: the call may be wrong, for its stream or for its thread.
+template <class Call>
+CUresult end_capture(CUstream stream, Null null, Call call) {
+    EGPU_UNLESS_ACTIVE(call());
+    const bool captured = capture_of(stream, null) == Capture::active;
+    const CUresult result = call();
+    if (captured && capture_of(stream, null) == Capture::none) compute_capture(false);
+    return result;
+}
+
+}  // namespace
+}  // namespace egpu::guard
+
+EGPU_EXPORT CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
+    return end_capture(stream, Null::legacy, [&] {
+        return EGPU_REAL(cuStreamEndCapture)(stream, graph);
+    });
+}
+EGPU_EXPORT CUresult cuStreamEndCapture_ptsz(CUstream stream, CUgraph* graph) {
+    return end_capture(stream, Null::per_thread, [&] {
+        return EGPU_REAL(cuStreamEndCapture_ptsz)(stream, graph);
+    });
+}

@@ -25,5 +25,7 @@ void forget_green_contexts();
 cuda::CUcontext primary_context(cuda::CUdevice device);
 // What belonged to a card's primary context is given back if nobody holds it any more.
 void settle_primary(cuda::CUdevice device);
+// In the child of a fork.
+void forget_contexts();
 
 }  // namespace egpu::guard

@@ -65,25 +65,35 @@ std::uint32_t percent_variable(const char* name, int suffix) {
 }  // namespace
 
 cuda::CUresult Guard::on_init() {
-    active();
+    ready();
     return refused() ? cuda::CUDA_ERROR_SYSTEM_NOT_READY : cuda::CUDA_SUCCESS;
 }
 
-bool Guard::wake() {
-    if (stage_.load(std::memory_order_acquire) == Stage::asleep) {
-        // A hook may come before cuInit, and whatever it calls fails in the driver: not the moment
-        // to set up.
-        int count = 0;
-        if (driver.DeviceGetCount(&count) != cuda::CUDA_SUCCESS) return false;
-        // Before anything else: a thread may fork while another one sets up.
-        if (!at_fork_.exchange(true)) pthread_atfork(nullptr, nullptr, child);
-        Stage seen = Stage::asleep;
-        if (stage_.compare_exchange_strong(seen, Stage::starting, std::memory_order_acq_rel)) {
-            stage_.store(set_up(), std::memory_order_release);
+// Goes through the stages up to `wanted`; true when it is reached. One thread does each step, those
+// that need its outcome wait for it.
+bool Guard::wake(Stage wanted) {
+    for (;;) {
+        Stage seen = stage_.load(std::memory_order_acquire);
+        if (seen == Stage::open || seen == Stage::refused) return false;
+        if (seen >= wanted) return true;
+        if (seen == Stage::starting || seen == Stage::claiming) {
+            sched_yield();
+            continue;
+        }
+        const bool asleep = seen == Stage::asleep;
+        if (asleep) {
+            // A hook may come before cuInit, and whatever it calls fails in the driver: not the
+            // moment to set up.
+            int count = 0;
+            if (driver.DeviceGetCount(&count) != cuda::CUDA_SUCCESS) return false;
+            // Before anything else: a thread may fork while another one sets up.
+            if (!at_fork_.exchange(true)) pthread_atfork(nullptr, nullptr, child);
+        }
+        const Stage next = asleep ? Stage::starting : Stage::claiming;
+        if (stage_.compare_exchange_strong(seen, next, std::memory_order_acq_rel)) {
+            stage_.store(asleep ? set_up() : claim(), std::memory_order_release);
         }
     }
-    while (stage_.load(std::memory_order_acquire) == Stage::starting) sched_yield();
-    return stage_.load(std::memory_order_acquire) == Stage::active;
 }
 
 Stage Guard::set_up() {
@@ -119,15 +129,20 @@ Stage Guard::set_up() {
         log_line("no memory for this process's accounts, CUDA is refused");
         return Stage::refused;
     }
-    slot_ = claim_slot(*ledger_).slot;
     find_devices();
+    return Stage::ready;
+}
+
+Stage Guard::claim() {
+    slot_ = claim_slot(*ledger_).slot;
     // What a dead holder left in this slot is zeroed; other dead processes' shares are found along
     // the way.
     for (unsigned i = 0; i < kMaxDevices; ++i) {
         if (ordinal_of(static_cast<int>(i)) >= 0) audit(*ledger_, i, marked_holder_is_gone);
     }
-    slot()->stats.export_tables.store(
-        export_tables_before_.exchange(0, std::memory_order_relaxed), std::memory_order_relaxed
+    slot()->stats.uncovered.fetch_add(uncovered_before_.exchange(0), std::memory_order_relaxed);
+    slot()->stats.export_tables.fetch_add(
+        export_tables_before_.exchange(0), std::memory_order_relaxed
     );
     set_up_compute();
     return Stage::active;
@@ -272,18 +287,17 @@ void Guard::count_unknown_free() {
     slot()->stats.unknown_frees.fetch_add(1, std::memory_order_relaxed);
 }
 
+void Guard::count(Word64 ProcessStats::*counter, std::atomic<std::uint64_t>& before) {
+    const bool active = stage_.load(std::memory_order_acquire) == Stage::active;
+    (active ? slot()->stats.*counter : before).fetch_add(1, std::memory_order_relaxed);
+}
+
 void Guard::count_uncovered() {
-    if (stage_.load(std::memory_order_acquire) == Stage::active) {
-        slot()->stats.uncovered.fetch_add(1, std::memory_order_relaxed);
-    }
+    count(&ProcessStats::uncovered, uncovered_before_);
 }
 
 void Guard::count_export_table() {
-    if (stage_.load(std::memory_order_acquire) == Stage::active) {
-        slot()->stats.export_tables.fetch_add(1, std::memory_order_relaxed);
-    } else {
-        export_tables_before_.fetch_add(1, std::memory_order_relaxed);
-    }
+    count(&ProcessStats::export_tables, export_tables_before_);
 }
 
 // The driver does not work in a child of a process that used it; what the parent holds is the
@@ -294,6 +308,7 @@ void Guard::after_fork_in_child() {
     handles.forget();
     forget_pools();
     forget_vmm();
+    forget_contexts();
     forget_green_contexts();
     forget_compute();
     last_lock_.reset();

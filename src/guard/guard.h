@@ -1,8 +1,9 @@
 // The guard of this process: what it found at the first successful cuInit, and the quota questions
 // its hooks ask.
 //
-// Nothing happens before that moment: no file is opened, no thread made. All state is
-// constant-initialised.
+// Nothing happens before that moment: no file is opened, no thread made. A place in the common
+// accounts is claimed when the first hook needs it (a context, an allocation), so that programs
+// that only look at the cards cost next to nothing. All state is constant-initialised.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,9 @@ enum class Stage : std::uint32_t {
     starting = 1,  // a thread is setting up
     open = 2,      // not injected: everything passes through
     refused = 3,   // injected, but the limits cannot be read: CUDA does not start
-    active = 4,
+    ready = 4,     // both files are mapped and the cards known; nothing can be charged yet
+    claiming = 5,  // a thread is claiming this process's place in the accounts
+    active = 6,
 };
 
 class Guard {
@@ -30,14 +33,20 @@ class Guard {
     // cuInit should answer. Threads that come while another one sets up wait for it (bounded: file
     // reads and one thread start).
     cuda::CUresult on_init();
-    // For hooks that may come first in a process whose cuInit was not seen. Two loads when it is
-    // set up.
+    // For hooks that charge, launch or make contexts: true when this process is limited, and has
+    // its place in the accounts by then. Also where the hook comes first in a process whose cuInit
+    // was not seen. One load when it is set up.
     bool active() {
         const Stage stage = stage_.load(std::memory_order_acquire);
         if (stage == Stage::active) [[likely]]
             return true;
         if (stage == Stage::open) return false;
-        return wake();
+        return wake(Stage::active);
+    }
+    // For hooks that only tell of the limits.
+    bool ready() {
+        const Stage stage = stage_.load(std::memory_order_acquire);
+        return stage >= Stage::ready || (stage != Stage::open && wake(Stage::ready));
     }
     bool refused() const { return stage_.load(std::memory_order_acquire) == Stage::refused; }
 
@@ -90,13 +99,17 @@ class Guard {
     void after_fork_in_child();
 
   private:
-    bool wake();
+    bool wake(Stage wanted);
     Stage set_up();
+    Stage claim();
+    void count(Word64 ProcessStats::*counter, std::atomic<std::uint64_t>& before);
     void find_devices();
 
     std::atomic<Stage> stage_{Stage::asleep};
     std::atomic<bool> at_fork_{false};
-    // The CUDA runtime asks for tables before it calls cuInit.
+    // Counted before there is a slot: the CUDA runtime asks for all it may need before it makes a
+    // context.
+    std::atomic<std::uint64_t> uncovered_before_{0};
     std::atomic<std::uint64_t> export_tables_before_{0};
     const LimitsPage* limits_ = nullptr;
     Ledger* ledger_ = nullptr;

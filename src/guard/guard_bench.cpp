@@ -2,6 +2,7 @@
 // table in Markdown, beside what others measured HAMi-core to add on such a driver.
 //
 //     guard_bench            runs everything
+//     guard_bench --starts   processes that start together only
 //     guard_bench --inside   is what it starts with and without the guard preloaded
 #include <algorithm>
 #include <atomic>
@@ -182,10 +183,12 @@ double exec_us(bool guarded) {
 struct Storm {
     double p50_us = 0;
     double p99_us = 0;
-    double cpu_us = 0;  // median of the thread's CPU time
+    double cpu_us = 0;          // median of the thread's CPU time
+    double context_cpu_us = 0;  // the same, of the first context
 };
 
-// `count` processes that start together: the time each one's cuInit took.
+// `count` processes that start together: the time that each one's cuInit took, and its first
+// context after that.
 Storm init_storm(const std::string& self, int count, bool guarded) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return {};
@@ -196,11 +199,14 @@ Storm init_storm(const std::string& self, int count, bool guarded) {
     FILE* text = fdopen(ends[0], "r");
     std::vector<double> walls;
     std::vector<double> cpus;
+    std::vector<double> contexts;
     double wall = 0;
     double cpu = 0;
-    while (std::fscanf(text, "%lf %lf", &wall, &cpu) == 2) {
+    double context = 0;
+    while (std::fscanf(text, "%lf %lf %lf", &wall, &cpu, &context) == 3) {
         walls.push_back(wall);
         cpus.push_back(cpu);
+        contexts.push_back(context);
     }
     std::fclose(text);
     for (const pid_t pid : processes) waitpid(pid, nullptr, 0);
@@ -209,18 +215,29 @@ Storm init_storm(const std::string& self, int count, bool guarded) {
     return {
         walls[walls.size() / 2],
         walls[std::min(walls.size() - 1, walls.size() * 99 / 100)],
-        median(cpus)};
+        median(cpus),
+        median(contexts)};
 }
 
 int only_init() {
     void* library = dlopen(EDGE_GPU_BENCH_LIBCUDA, RTLD_NOW);
     const auto init = function<CUresult (*)(unsigned)>(library, "cuInit");
+    const auto retain =
+        function<CUresult (*)(CUcontext*, CUdevice)>(library, "cuDevicePrimaryCtxRetain");
     const auto begin = Clock::now();
     const double cpu = cpu_ns();
     init(0);
+    const double wall = nanoseconds_since(begin);
+    const double spent = cpu_ns() - cpu;
+    // When all of them have started: what a context costs is another question.
+    usleep(100'000);
+    const double ready = cpu_ns();
+    CUcontext context = nullptr;
+    retain(&context, 0);
+    const double made = cpu_ns();
     char line[64];
     const int length = std::snprintf(
-        line, sizeof line, "%.1f %.1f\n", nanoseconds_since(begin) / 1000, (cpu_ns() - cpu) / 1000
+        line, sizeof line, "%.1f %.1f %.1f\n", wall / 1000, spent / 1000, (made - ready) / 1000
     );
     // One write: the processes share the pipe. Then stay a while, as a program would: the slot is
     // held.
@@ -271,23 +288,14 @@ constexpr Row kRows[] = {
     {"mem_get_info", "cuMemGetInfo, ns", "1,200 to 1,460"},
 };
 
-}  // namespace
+void print(const std::string& name, double without, double with, const char* hami) {
+    std::printf(
+        "| %s | %.1f | %.1f | %.1f | %s |\n", name.c_str(), without, with, with - without, hami
+    );
+}
 
-int main(int count, char** arguments) {
-    if (count > 1 && std::string(arguments[1]) == "--inside") return inside();
-    if (count > 1 && std::string(arguments[1]) == "--init") return only_init();
-    const std::string self = fs::read_symlink("/proc/self/exe");
-    const fs::path folder = fs::temp_directory_path() / ("guard_bench." + std::to_string(getpid()));
-    fs::create_directories(folder);
-    fs::current_path(folder);
-    write_pages();
-    setvbuf(stdout, nullptr, _IOLBF, 0);
-    std::printf("| | without | with | added | HAMi-core adds |\n| --- | --- | --- | --- | --- |\n");
-    const auto print = [](const std::string& name, double without, double with, const char* hami) {
-        std::printf(
-            "| %s | %.1f | %.1f | %.1f | %s |\n", name.c_str(), without, with, with - without, hami
-        );
-    };
+// False when a call could not be measured.
+bool print_calls(const std::string& self) {
     // Five runs of each kind in turns; the table has the medians.
     std::map<std::string, std::vector<double>> seen[2];
     for (int round = 0; round < 5; ++round) {
@@ -301,19 +309,24 @@ int main(int count, char** arguments) {
         const auto& with = seen[1][row.key];
         if (without.empty() || with.empty()) {
             std::fprintf(stderr, "guard_bench: no measurement of %s\n", row.name);
-            return 1;
+            return false;
         }
         print(row.name, median(without), median(with), row.hami);
     }
+    return true;
+}
+
+void print_starts(const std::string& self) {
     // Processes that start together are preempted at random: the medians of several such starts.
     for (const int processes : {1, 16, 128}) {
-        std::vector<double> values[2][3];
+        std::vector<double> values[2][4];
         for (int round = 0; round < 15; ++round) {
             for (const bool guarded : {false, true}) {
                 const Storm storm = init_storm(self, processes, guarded);
                 values[guarded ? 1 : 0][0].push_back(storm.p50_us);
                 values[guarded ? 1 : 0][1].push_back(storm.p99_us);
                 values[guarded ? 1 : 0][2].push_back(storm.cpu_us);
+                values[guarded ? 1 : 0][3].push_back(storm.context_cpu_us);
             }
         }
         const std::string text = "cuInit of " + std::to_string(processes) + " at once";
@@ -326,8 +339,31 @@ int main(int count, char** arguments) {
             processes == 128 ? "78,000,000 (612 N - 449 ms)" : ""
         );
         print(text + ", CPU time, us", median(values[0][2]), median(values[1][2]), "");
+        print(
+            "first context of " + std::to_string(processes) + " at once, CPU time, us",
+            median(values[0][3]),
+            median(values[1][3]),
+            ""
+        );
     }
-    print("exec of /bin/true, us", exec_us(false), exec_us(true), "172");
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    if (count > 1 && std::string(arguments[1]) == "--inside") return inside();
+    if (count > 1 && std::string(arguments[1]) == "--init") return only_init();
+    const std::string self = fs::read_symlink("/proc/self/exe");
+    const fs::path folder = fs::temp_directory_path() / ("guard_bench." + std::to_string(getpid()));
+    fs::create_directories(folder);
+    fs::current_path(folder);
+    write_pages();
+    setvbuf(stdout, nullptr, _IOLBF, 0);
+    std::printf("| | without | with | added | HAMi-core adds |\n| --- | --- | --- | --- | --- |\n");
+    const bool starts_only = count > 1 && std::string(arguments[1]) == "--starts";
+    if (!starts_only && !print_calls(self)) return 1;
+    print_starts(self);
+    if (!starts_only) print("exec of /bin/true, us", exec_us(false), exec_us(true), "172");
     fs::current_path("/");
     fs::remove_all(folder);
     return 0;

@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <link.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -36,6 +37,32 @@ struct Ended {
     int status = 0;  // of waitpid
     std::string output;
 };
+
+// The simulated libraries stay loaded once they are; NVIDIA's need not.
+void copy_that_can_be_unloaded(const fs::path& from, const fs::path& to) {
+    std::ifstream in(from, std::ios::binary);
+    std::string bytes(std::istreambuf_iterator<char>(in), {});
+    ElfW(Ehdr) header{};
+    ASSERT_GT(bytes.size(), sizeof header);
+    std::memcpy(&header, bytes.data(), sizeof header);
+    bool cleared = false;
+    for (int i = 0; i < header.e_phnum; ++i) {
+        ElfW(Phdr) segment{};
+        std::memcpy(&segment, bytes.data() + header.e_phoff + i * sizeof segment, sizeof segment);
+        if (segment.p_type != PT_DYNAMIC) continue;
+        for (std::size_t at = segment.p_offset; at < segment.p_offset + segment.p_filesz;
+             at += sizeof(ElfW(Dyn))) {
+            ElfW(Dyn) entry{};
+            std::memcpy(&entry, bytes.data() + at, sizeof entry);
+            if (entry.d_tag != DT_FLAGS_1) continue;
+            cleared = (entry.d_un.d_val & DF_1_NODELETE) != 0;
+            entry.d_un.d_val &= ~ElfW(Xword){DF_1_NODELETE};
+            std::memcpy(bytes.data() + at, &entry, sizeof entry);
+        }
+    }
+    ASSERT_TRUE(cleared);
+    std::ofstream(to, std::ios::binary) << bytes;
+}
 
 class GuardedProcess : public ::testing::Test {
   protected:
@@ -221,6 +248,47 @@ TEST_F(GuardedProcess, EveryKindOfLaunchIsPaced) {
     environment_ = {{"CUDA_DEVICE_SM_LIMIT", "20"}};
     EXPECT_LT(std::stoi(run({"spin", "kernel"}).output), 50) << "the environment may tighten";
 }
+TEST_F(GuardedProcess, CapturesAreNotBrokenByTheGuardsOwnCalls) {
+    inject(1024 * kMiB);
+    for (LimitsBody& body : limits_->body) {
+        body.devices[0].mode = static_cast<std::uint32_t>(ComputeMode::kHard);
+        body.devices[0].share_ppm = 300'000;
+    }
+    expect_scenario("capture_beside_launches");
+    expect_scenario("capture_ends_elsewhere");
+    expect_scenario("capture_beside_pools");
+}
+TEST_F(GuardedProcess, ContextsThatEndInOtherWaysGiveBackWhatTheyHeld) {
+    inject(1024 * kMiB);
+    expect_scenario("detach");
+    expect_scenario("release");
+    expect_scenario("context_handles");
+    for (const ProcessSlot& slot : ledger_->slots) EXPECT_EQ(slot.stats.unknown_frees, 0U);
+}
+TEST_F(GuardedProcess, SmallStacksSignalsAndChildrenChangeNothing) {
+    inject(1024 * kMiB);
+    expect_scenario("small_stack");
+    expect_scenario("signals");
+    expect_scenario("children");
+    expect_scenario("many_pools");
+}
+TEST_F(GuardedProcess, ADriverThatIsLoadedAgainIsTheSameDriver) {
+    inject(1024 * kMiB);
+    const fs::path copy = folder_ / fs::path(EDGE_GPU_TEST_LIBNVML).filename();
+    ASSERT_NO_FATAL_FAILURE(copy_that_can_be_unloaded(EDGE_GPU_TEST_LIBNVML, copy));
+    const Ended ended = run({"nvml_again", copy.string()});
+    EXPECT_EQ(ended.status, 0) << ended.output;
+}
+TEST_F(GuardedProcess, EachCardHasItsOwnAccount) {
+    inject(1024 * kMiB);
+    for (LimitsBody& body : limits_->body) body.devices[1].mem_hard = 2048 * kMiB;
+    expect_scenario("two_cards");
+}
+TEST_F(GuardedProcess, WhatTheDriverRefusesIsNotCharged) {
+    inject(1'000'000 * kMiB);
+    expect_scenario("driver_refuses");
+    EXPECT_EQ(ledger_->totals[0].refused, 0U);
+}
 TEST_F(GuardedProcess, AProgramWithoutCudaIsLeftAlone) {
     inject(1024 * kMiB);
     expect_scenario("bystander");
@@ -233,6 +301,36 @@ TEST_F(GuardedProcess, SignalsStayTheProgramsOwn) {
     int status = 0;
     ASSERT_EQ(waitpid(pid, &status, 0), pid);
     EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR2) << "as without the guard";
+}
+
+// Health checks and device listings come and go all day.
+TEST_F(GuardedProcess, APlaceInTheAccountsIsClaimedWithTheFirstContext) {
+    inject(1024 * kMiB);
+    int out[2];
+    int in[2];
+    ASSERT_EQ(pipe2(out, O_CLOEXEC), 0);
+    ASSERT_EQ(pipe2(in, O_CLOEXEC), 0);
+    const pid_t pid = start({"looks"}, out[1], in[0]);
+    close(out[1]);
+    close(in[0]);
+    const auto wait_for_it = [&] {
+        char text[64] = {};
+        EXPECT_GT(read(out[0], text, sizeof text - 1), 0);
+        EXPECT_STREQ(text, "look\n");
+    };
+    wait_for_it();
+    EXPECT_EQ(ledger_->slots[0].live, 0U);
+    EXPECT_EQ(ledger_->slots_so_far, 0U);
+    ASSERT_EQ(write(in[1], "?\n", 2), 2);
+    wait_for_it();
+    EXPECT_NE(ledger_->slots[0].live, 0U);
+    EXPECT_EQ(ledger_->slots[0].holder & 0xffffffffU, static_cast<std::uint64_t>(pid));
+    ASSERT_EQ(write(in[1], "?\n", 2), 2);
+    close(in[1]);
+    int status = 0;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+    close(out[0]);
 }
 
 TEST_F(GuardedProcess, WithoutAFolderNothingIsLimited) {

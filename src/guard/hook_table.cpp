@@ -88,6 +88,11 @@ HookId find_hook(const char* spelling) {
     return HookId::count_;
 }
 
+void keep_driver(DriverLibrary library, const LoadedObject& object) {
+    static constinit std::atomic<bool> kept[2] = {};
+    if (!kept[static_cast<unsigned>(library)].exchange(true)) keep_loaded(object);
+}
+
 const char* library_name(DriverLibrary library) {
     return library == DriverLibrary::cuda ? "libcuda.so" : "libnvidia-ml.so";
 }
@@ -107,7 +112,10 @@ void* look_up_real(HookId id) {
 }
 
 void* driver_function(DriverLibrary library, const char* name) {
-    return function_in(object_named(library_name(library)), name);
+    const LoadedObject object = object_named(library_name(library));
+    void* function = function_in(object, name);
+    if (function != nullptr) keep_driver(library, object);
+    return function;
 }
 
 }  // namespace egpu::guard

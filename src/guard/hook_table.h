@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "guard/elf_lookup.h"
+
 namespace egpu::guard {
 
 enum class HookId : std::uint16_t {
@@ -37,6 +39,10 @@ HookId find_hook(const char* spelling);
 
 // The first part of the library's file name and DT_SONAME.
 const char* library_name(DriverLibrary library);
+
+// Of the driver's library, before anything in it is remembered: programs load and unload NVML again
+// and again, and it may come to lie elsewhere.
+void keep_driver(DriverLibrary library, const LoadedObject& object);
 
 // The driver's own function behind a hook: remembered by learn_real(), else looked up in the loaded
 // driver. nullptr when the driver does not have it. Any thread.

@@ -74,6 +74,7 @@ const std::vector<std::string>& must() {
         "cuDevicePrimaryCtxReset",
         "cuCtxCreate",
         "cuCtxDestroy",
+        "cuCtxDetach",
         "cuGreenCtxCreate",
         "cuGreenCtxDestroy",
         "cuCtxFromGreenCtx",

@@ -4,6 +4,7 @@
 #include "guard/hook_table.h"
 #include "guard/memory_account.h"
 #include "guard/pools.h"
+#include "guard/relaxed_capture.h"
 
 namespace egpu::guard {
 namespace {
@@ -69,6 +70,7 @@ void mark_stale(Reserved& pool) {
 
 void trim(Reserved& pool) {
     if (pool.destroyed) return;
+    const RelaxedCapture relaxed;
     if (pool.graph) {
         using Trim = CUresult (*)(CUdevice);
         real_as<Trim>(HookId::cuDeviceGraphMemTrim)(pool.device);
@@ -82,6 +84,7 @@ void trim(Reserved& pool) {
 
 void synchronise(CUstream stream, Null null) {
     if (capture_of(stream, null) != Capture::none) return;
+    const RelaxedCapture relaxed;
     using Sync = CUresult (*)(CUstream);
     real_as<
         Sync>(null == Null::legacy ? HookId::cuStreamSynchronize : HookId::cuStreamSynchronize_ptsz)(

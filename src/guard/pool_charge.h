@@ -45,7 +45,7 @@ Reserved& pool_with(std::uint64_t number);
 void put_right(Reserved& pool);
 void mark_stale(Reserved& pool);
 void trim(Reserved& pool);
-// Not while anything captures: waiting would spoil the capture.
+// Not while the stream captures: it cannot be waited for.
 void synchronise(cuda::CUstream stream, Null null);
 
 // Reserves for growth by `bytes`; under the pool's lock. What cannot be had at once is looked for

@@ -173,10 +173,13 @@ void* hold(void* argument) {
     // the exchange and the move of the list into the shared page. There it moves because private
     // memory may be gone before the kernel looks (OOM reaper).
     task.list = RobustList{&task.list.head_next, kFutexOffset, &slot.robust.node_next, nullptr};
-    syscall(SYS_set_robust_list, &task.list, 3 * sizeof(void*));
+    const bool marks = syscall(SYS_set_robust_list, &task.list, 3 * sizeof(void*)) == 0;
     const std::uint32_t tid = static_cast<std::uint32_t>(syscall(SYS_gettid)) & kTidMask;
     std::uint32_t by_pid = task.word;
-    if (slot.live.compare_exchange_strong(by_pid, tid, std::memory_order_acq_rel)) {
+    if (!marks) {
+        // Nobody would mark the word of this thread (seccomp, gVisor): the pid stays.
+        slot.start_time.store(own_start_time(), std::memory_order_relaxed);
+    } else if (slot.live.compare_exchange_strong(by_pid, tid, std::memory_order_acq_rel)) {
         slot.robust =
             RobustList{&slot.robust.node_next, kFutexOffset, nullptr, &slot.robust.head_next};
         std::atomic_signal_fence(std::memory_order_seq_cst);

@@ -10,9 +10,12 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -170,6 +173,72 @@ TEST(ProcessSlot, HeldByPidIsJudgedByStartTimeWhateverTheName) {
     EXPECT_FALSE(holder_is_gone(slot)) << "of another pid namespace nothing is known";
     slot.pid_namespace = own->slots[claim.slot].pid_namespace.load();
     EXPECT_TRUE(holder_is_gone(slot));
+}
+
+// Where the kernel has no robust futexes (a seccomp profile, gVisor), nobody would mark the slot of
+// a thread: it stays held by pid. Else what a dead process had spare could be taken for living.
+TEST(ProcessSlot, StaysHeldByPidWhereTheKernelWouldNotMarkIt) {
+    SharedLedger ledger;
+    const pid_t pid = child_that([&] {
+        sock_filter program[] = {
+            {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)},
+            {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_set_robust_list},
+            {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | ENOSYS},
+            {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
+        const sock_fprog filter{4, program};
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(1);
+        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) _exit(2);
+        const SlotClaim claim = claim_slot(*ledger);
+        ProcessSlot& slot = ledger->slots[claim.slot];
+        for (int ms = 0; slot.start_time == 0 && ms < 5'000; ++ms)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        if (!reserve(*ledger, claim.slot, 0, 6 * kMiB, 10 * kMiB, holder_is_gone)) _exit(3);
+    });
+    ProcessSlot& slot = ledger->slots[0];
+    EXPECT_EQ(slot.live, kHeldByPid | static_cast<std::uint32_t>(pid));
+    EXPECT_NE(slot.start_time, 0U);
+    EXPECT_FALSE(holder_is_gone(slot));
+    kill_and_reap(pid);
+    EXPECT_TRUE(holder_is_gone(slot));
+    ledger->slots[1].live = 1;
+    EXPECT_TRUE(reserve(*ledger, 1, 0, 10 * kMiB, 10 * kMiB, holder_is_gone));
+}
+
+// Without /proc the thread's word alone says all that matters.
+TEST(ProcessSlot, IsFreeAfterSigkillWithoutProc) {
+    if (geteuid() != 0) GTEST_SKIP() << "chroot needs privileges";
+    SharedLedger ledger;
+    const pid_t pid = child_that([&] {
+        if (chroot("/sys") != 0 || chdir("/") != 0) _exit(1);  // has no folder proc
+        SlotClaim claim = claim_slot(*ledger);
+        for (int ms = 0; (ledger->slots[0].live & kHeldByPid) != 0 && ms < 5'000; ++ms)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        if (!reserve(*ledger, claim.slot, 0, 6 * kMiB, 10 * kMiB, holder_is_gone)) _exit(2);
+    });
+    EXPECT_EQ(ledger->slots[0].pid_namespace, 0U);
+    EXPECT_FALSE(holder_is_gone(ledger->slots[0]));
+    kill_and_reap(pid);
+    ledger->slots[1].live = 1;
+    EXPECT_TRUE(reserve(*ledger, 1, 0, 10 * kMiB, 10 * kMiB, holder_is_gone));
+}
+
+// A process of another user may be neither signalled nor, with hidepid, looked at: it lives.
+TEST(ProcessSlot, OfAnotherUserIsNotTakenForDead) {
+    if (geteuid() != 0) GTEST_SKIP() << "another user needs privileges";
+    SharedLedger ledger;
+    const pid_t pid = child_that([&] {
+        claim_slot(*ledger);
+        ledger->slots[0].live = kHeldByPid | static_cast<std::uint32_t>(getpid());
+    });
+    const pid_t other = fork();
+    if (other == 0) {
+        if (setgid(65534) != 0 || setuid(65534) != 0) _exit(1);
+        _exit(holder_is_gone(ledger->slots[0]) ? 2 : 0);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(other, &status, 0), other);
+    EXPECT_EQ(status, 0);
+    kill_and_reap(pid);
 }
 
 // Killed at random moments from before the claim to behind it: no slot is lost, and none has two

@@ -34,9 +34,10 @@ CUresult memory_info(T* free, T* total, Call call) {
 
 template <class T, class Call>
 CUresult total_memory(T* bytes, CUdevice device, Call call) {
-    EGPU_UNLESS_ACTIVE(call());
+    const bool limited = guard.ready();
+    if (guard.refused()) return CUDA_ERROR_SYSTEM_NOT_READY;
     const CUresult result = call();
-    if (result != CUDA_SUCCESS || bytes == nullptr) return result;
+    if (!limited || result != CUDA_SUCCESS || bytes == nullptr) return result;
     const int index = guard.index_of(device);
     const std::uint64_t quota = index < 0 ? *bytes : guard.quota(index);
     if (quota < *bytes) *bytes = static_cast<T>(quota);

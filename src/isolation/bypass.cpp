@@ -87,6 +87,7 @@ std::vector<BypassJudge::Observation> BypassJudge::observe(const SeenContainer& 
             );
             // That contexts are large is nobody's fault.
             const bool liar = worst != card.processes.end() && worst->certain &&
+                              (worst->has_slot || !seen.spilled) &&
                               beyond(*worst) > kProcessOverhead;
             found.push_back(
                 {{BypassKind::kOverQuota, at, 0, 0},

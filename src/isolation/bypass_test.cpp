@@ -45,6 +45,15 @@ TEST_F(Bypass, HonestOnesAreLeftAlone) {
     EXPECT_FALSE(judge_.suspicious());
 }
 
+TEST_F(Bypass, WhoSharesASlotIsNotEndedForTheContainersMemory) {
+    auto seen = container({process(10, 6000, 0, false), process(11, 900, 600)});
+    seen.spilled = true;
+    const auto findings = judge(seen, 30);
+    ASSERT_THAT(findings, SizeIs(1));
+    EXPECT_EQ(findings[0].kind, BypassKind::kOverQuota);
+    EXPECT_EQ(findings[0].end_pid, 0U);
+}
+
 TEST_F(Bypass, AProcessWithoutASlotIsFoundAfterThreeMeasurements) {
     const auto seen = container({process(10, 364, 0, false), process(11, 900, 600)});
     EXPECT_THAT(judge(seen, 2), IsEmpty());

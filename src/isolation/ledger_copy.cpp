@@ -93,9 +93,14 @@ Status make_ledger(const std::filesystem::path& path) {
     if (::fchmod(file.get(), 0666) != 0) return errno_error("chmod " + path.string(), errno);
     struct stat info {};
     if (::fstat(file.get(), &info) != 0) return errno_error("stat " + path.string(), errno);
-    if (info.st_size == static_cast<off_t>(sizeof(guard::Ledger))) return ok_status();
-    if (::ftruncate(file.get(), sizeof(guard::Ledger)) != 0) {
+    if (info.st_size != static_cast<off_t>(sizeof(guard::Ledger)) &&
+        ::ftruncate(file.get(), sizeof(guard::Ledger)) != 0) {
         return errno_error("size " + path.string(), errno);
+    }
+    // The container's processes write it through a mapping: a hole for which the disk has no room
+    // would be SIGBUS for them.
+    if (const int error = ::posix_fallocate(file.get(), 0, sizeof(guard::Ledger)); error != 0) {
+        return errno_error("make room for " + path.string(), error);
     }
     return ok_status();
 }

@@ -24,6 +24,8 @@ class LimitsFile {
     LimitsFile& operator=(const LimitsFile&) = delete;
     ~LimitsFile();
 
+    // Is this the file that `path` names? Not after it was removed or made anew.
+    bool is_at(const std::filesystem::path& path) const;
     // The current body; nullopt in a new file.
     std::optional<guard::LimitsBody> body() const;
     // Nothing is written when it is current already.
@@ -31,8 +33,11 @@ class LimitsFile {
     void heartbeat(std::uint64_t monotonic_ns);
 
   private:
-    explicit LimitsFile(guard::LimitsPage* page) : page_(page) {}
+    LimitsFile(guard::LimitsPage* page, std::uint64_t device, std::uint64_t inode)
+        : page_(page), device_(device), inode_(inode) {}
     guard::LimitsPage* page_ = nullptr;
+    std::uint64_t device_ = 0;
+    std::uint64_t inode_ = 0;
 };
 
 }  // namespace egpu::isolation

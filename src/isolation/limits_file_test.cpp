@@ -5,14 +5,40 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "base/files.h"
 #include "guard/pages.h"
+#include "isolation/ledger_copy.h"
 #include "testing/temp_folder.h"
 
 namespace egpu::isolation {
 namespace {
+
+// A file system without room for another page.
+class FullDisk {
+  public:
+    explicit FullDisk(std::filesystem::path at) : at_(std::move(at)) {
+        std::filesystem::create_directories(at_);
+        mounted_ = ::mount("none", at_.c_str(), "tmpfs", 0, "size=64k") == 0;
+        if (!mounted_) return;
+        std::ofstream out(at_ / "fill", std::ios::binary);
+        const std::string page(4096, 'x');
+        for (int i = 0; i < 64 && out.write(page.data(), 4096).flush(); ++i) {
+        }
+    }
+    ~FullDisk() {
+        if (mounted_) ::umount2(at_.c_str(), MNT_DETACH);
+    }
+    FullDisk(const FullDisk&) = delete;
+    FullDisk& operator=(const FullDisk&) = delete;
+    bool mounted() const { return mounted_; }
+
+  private:
+    std::filesystem::path at_;
+    bool mounted_ = false;
+};
 
 class LimitsFileTest : public ::testing::Test {
   protected:
@@ -47,6 +73,18 @@ TEST_F(LimitsFileTest, KeepsItsInodeAndWhatWasWritten) {
     EXPECT_EQ(before.st_ino, after.st_ino);
     EXPECT_EQ(after.st_size, static_cast<off_t>(guard::kLimitsFileSize));
     EXPECT_EQ(after.st_mode & 0777U, 0644U);
+}
+
+// A page of a file without room on the disk is SIGBUS for whoever writes it.
+TEST_F(LimitsFileTest, AFullDiskIsAnErrorBeforeAnythingIsMapped) {
+    const FullDisk disk(folder_ / "full");
+    if (!disk.mounted()) GTEST_SKIP() << "needs the right to mount";
+    const auto limits = LimitsFile::open(folder_ / "full" / "limits");
+    ASSERT_FALSE(limits.ok());
+    EXPECT_NE(limits.error().message.find("No space left"), std::string::npos);
+    const Status ledger = make_ledger(folder_ / "full" / "ledger");
+    ASSERT_FALSE(ledger.ok());
+    EXPECT_NE(ledger.error().message.find("No space left"), std::string::npos);
 }
 
 TEST_F(LimitsFileTest, WhatIsNotAPageIsMadeEmpty) {

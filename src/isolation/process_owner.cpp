@@ -103,14 +103,16 @@ fs::path ProcessOwners::of(unsigned pid) const {
 }
 
 void ProcessOwners::set_allocations(std::vector<Allocation> allocations) {
-    if (allocations == allocations_) return;
-    allocations_ = std::move(allocations);
-    files_.clear();
-    for (const Allocation& allocation : allocations_) {
+    // A file that was made anew is another one.
+    std::map<File, std::string> files;
+    for (const Allocation& allocation : allocations) {
         struct stat info {};
         if (::stat(allocation.limits.c_str(), &info) != 0) continue;
-        files_[{info.st_dev, info.st_ino}] = allocation.token;
+        files[{info.st_dev, info.st_ino}] = allocation.token;
     }
+    if (allocations == allocations_ && files == files_) return;
+    allocations_ = std::move(allocations);
+    files_ = std::move(files);
     std::erase_if(containers_, [&](const auto& entry) {
         return std::none_of(allocations_.begin(), allocations_.end(), [&](const Allocation& a) {
             return a.token == entry.second;
@@ -158,7 +160,10 @@ std::string ProcessOwners::token_of_container(const std::string& id, TimePoint d
     scanned_[id] = now;
     std::error_code error;
     for (fs::directory_iterator at(proc_, error), end; !error && at != end; at.increment(error)) {
-        if (MonoClock::now() >= deadline) return "";
+        if (MonoClock::now() >= deadline) {
+            scanned_.erase(id);
+            return "";
+        }
         const auto pid = static_cast<unsigned>(number(at->path().filename().string()));
         if (pid == 0) continue;
         const auto owner = cgroup_of(pid);
@@ -228,6 +233,8 @@ std::optional<OwnedProcess> ProcessOwners::owner(unsigned pid, TimePoint deadlin
     }
     if (MonoClock::now() >= deadline) return std::nullopt;
     auto owned = find(pid, line->start_time, deadline);
+    // Not found out in time: the next look may have more.
+    if (!owned && MonoClock::now() >= deadline) return std::nullopt;
     // Was it this process all the time?
     const auto after = read_file(of(pid) / "stat", kMostText);
     const auto again = after ? parse_stat(*after) : std::nullopt;

@@ -135,6 +135,19 @@ TEST_F(ProcessOwnerTest, ANewProcessWithAnOldPidIsLookedAtAnew) {
     EXPECT_EQ(owners_.owner(101, MonoClock::now() + Seconds(5))->start_time, 501U);
 }
 
+TEST_F(ProcessOwnerTest, WhatWasNotFoundOutInTimeIsNotRemembered) {
+    allocations();
+    make(101, "empty", 'a');
+    for (unsigned pid = 1000; pid < 1300; ++pid) {
+        fs::create_directories(of(pid));
+        std::ofstream(of(pid) / "cgroup") << "0::/system.slice\n";
+    }
+    make(5000, "aa", 'a');
+    // Time for a few files, not for all.
+    EXPECT_FALSE(owners_.owner(101, MonoClock::now() + std::chrono::microseconds(300)).has_value());
+    EXPECT_EQ(token(101), "aa");
+}
+
 TEST_F(ProcessOwnerTest, NothingIsFoundOutAfterTheDeadline) {
     allocations();
     make(101, "aa", 'a');

@@ -59,6 +59,7 @@ struct SimNode {
     unsigned slow_ms = 0;
     std::string visible_in;           // only GPUs with a node in this folder are seen; "": all
     std::vector<std::string> hidden;  // symbols that answer FUNCTION_NOT_FOUND
+    std::string lists;                // wrong lists of processes: twice, beyond; "": right ones
     std::string cards;                // the file that shared_node.h maps; "": its default
     std::vector<std::string> cuda;    // lines for the simulated libcuda, testing/cuda/settings.h
 

@@ -79,6 +79,9 @@ class SimGpus {
     // Only GPUs with a node (nvidia0, …) in `folder` are seen, as by a driver in a container; "":
     // all.
     void set_visible_in(std::string folder) { node_.visible_in = std::move(folder); }
+    // Lists of processes are as some drivers make them: "twice", each process has two entries;
+    // "beyond", its memory is more than the card has; "": right.
+    void set_lists(std::string wrong) { node_.lists = std::move(wrong); }
     // Where processes of this node share the cards' memory and time (shared_node.h).
     void set_cards(std::string path) { node_.cards = std::move(path); }
     // A setting of the simulated libcuda, as a line of testing/cuda/settings.h.

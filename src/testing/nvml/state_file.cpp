@@ -101,6 +101,8 @@ bool read_line(const std::vector<std::string>& words, SimNode& out) {
         out.driver_loaded = words[1] != "0";
     else if (key == "visible_in")
         out.visible_in = words[1];
+    else if (key == "lists")
+        out.lists = words[1];
     else if (key == "cards")
         out.cards = words[1];
     else if (key == "hide")
@@ -126,6 +128,7 @@ std::string write_state(const SimNode& node) {
         << "driver_loaded " << (node.driver_loaded ? 1 : 0) << "\n";
     if (node.count >= 0) out << "count " << node.count << "\n";
     if (!node.visible_in.empty()) out << "visible_in " << node.visible_in << "\n";
+    if (!node.lists.empty()) out << "lists " << node.lists << "\n";
     if (!node.cards.empty()) out << "cards " << node.cards << "\n";
     for (const auto& line : node.cuda) out << "cuda " << line << "\n";
     if (node.slow_ms != 0) out << "slow_ms " << node.slow_ms << "\n";
