@@ -1,4 +1,5 @@
 // `edge-gpu demo` as a user runs it: what it prints, its exit status, and that nothing is left.
+#include <regex>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -71,9 +72,8 @@ TEST_F(DemoTest, OncePlacesEveryPodAndLeavesNothingBehind) {
     expect_nothing_left();
 }
 
-TEST_F(DemoTest, OnceWithWholeNodesInTheExtendersCallsAndTls) {
-    if (find_program("openssl").empty()) GTEST_SKIP() << "no openssl program in PATH";
-    auto run = demo({"--once", "--cache-mode", "nodes", "--tls", "--policy", "spread"});
+TEST_F(DemoTest, OnceWithWholeNodesInTheExtendersCallsAndWithoutTls) {
+    auto run = demo({"--once", "--cache-mode", "nodes", "--plain-http", "--policy", "spread"});
     ASSERT_TRUE(run.ok()) << run.error().message;
     EXPECT_EQ(run->status, 0) << run->output;
     expect_nothing_left();
@@ -90,6 +90,52 @@ TEST_F(DemoTest, CtrlCEndsTheLiveTableInOrder) {
     auto status = process->wait(Seconds(30));
     ASSERT_TRUE(status.ok()) << status.error().message;
     EXPECT_EQ(*status, 0) << printed();
+    expect_nothing_left();
+}
+
+// The README's promise, with the flags that it names: none.
+TEST_F(DemoTest, KubectlGetsInWithTheKubeconfigThatIsPrinted) {
+    const auto kubectl = find_program("kubectl");
+    if (kubectl.empty()) GTEST_SKIP() << "no kubectl in PATH (Debian: kubernetes-client)";
+    auto process = sim::Process::start(background());
+    ASSERT_TRUE(process.ok()) << process.error().message;
+    const std::string before = "export KUBECONFIG=";
+    ASSERT_TRUE(wait_until([&] { return printed().find(before) != std::string::npos; }, Seconds(90))
+    ) << printed();
+    const std::string text = printed();
+    const std::size_t at = text.find(before) + before.size();
+    const auto manifest = logs_.path() / "fifth.yaml";
+    ASSERT_TRUE(write_file_atomically(
+                    manifest,
+                    "apiVersion: v1\nkind: Pod\nmetadata: {name: fifth}\nspec:\n  containers:\n"
+                    "  - name: main\n    image: nvidia/cuda:11.0-base\n"
+                    "    resources: {limits: {nano-gpu/gpu-percent: \"20\"}}\n"
+    )
+                    .ok());
+    auto applied = run_command(
+        kubectl,
+        {"apply", "-f", manifest.string()},
+        {{"KUBECONFIG", text.substr(at, text.find('\n', at) - at)}, {"HOME", logs_.path()}},
+        Seconds(60)
+    );
+    ASSERT_TRUE(applied.ok()) << applied.error().message;
+    EXPECT_EQ(applied->status, 0) << applied->output;
+    EXPECT_TRUE(wait_until(
+        [&] { return std::regex_search(printed(), std::regex("\nfifth +Running +")); }, Seconds(60)
+    )) << printed();
+    ASSERT_TRUE(process->stop(Seconds(30)).ok());
+    expect_nothing_left();
+}
+
+TEST_F(DemoTest, EndsInOrderWhenNobodyReadsItsTable) {
+    auto run = run_command(
+        "/bin/sh",
+        {"-c", "\"$0\" demo | head -n 1; sleep 1", edge_gpu().string()},
+        {{"TMPDIR", folder_.path()}},
+        Seconds(60)
+    );
+    ASSERT_TRUE(run.ok()) << run.error().message;
+    EXPECT_THAT(run->output, HasSubstr("14 simulated cards are up"));
     expect_nothing_left();
 }
 
@@ -149,6 +195,10 @@ TEST_F(DemoTest, FlagsAreExplainedAndChecked) {
     ASSERT_TRUE(wrong.ok());
     EXPECT_EQ(wrong->status, 2);
     EXPECT_THAT(wrong->output, HasSubstr("--onse"));
+    auto policy = demo({"--policy", "tightest"});
+    ASSERT_TRUE(policy.ok());
+    EXPECT_EQ(policy->status, 2);
+    EXPECT_THAT(policy->output, HasSubstr("--policy: \"tightest\" is not binpack"));
     auto library = demo({"--once", "--sim-nvml", "/nowhere/libnvidia-ml.so.1"});
     ASSERT_TRUE(library.ok());
     EXPECT_EQ(library->status, 1);

@@ -174,9 +174,9 @@ def test_contexts_are_measured_and_come_off_the_quota(cluster, namespace, guarde
     assert total == int(quota)
     assert quota - 808 - 128 <= got <= quota - 400, (got, quota)  # its own context counts when it is there for long
     assert metric("edge_gpu_guard_memory_overhead_bytes", "plain") == 0
-    # Once ten seconds of it are over, what NVML measures is the share that the guard promised.
-    wait_until(lambda: metric("edge_gpu_guard_compute_achieved_ratio", "heavy") == pytest.approx(0.2, abs=0.04), "the share is achieved", 18)
-    assert metric("edge_gpu_guard_measured_busy_seconds_total", "heavy") > 0.5
+    # What NVML measures is the share that the guard promised: seen over some five seconds at least, not by the first sample.
+    wait_until(lambda: metric("edge_gpu_guard_measured_busy_seconds_total", "heavy") > 1, "time is measured", 18)
+    wait_until(lambda: metric("edge_gpu_guard_compute_achieved_ratio", "heavy") == pytest.approx(0.2, abs=0.04), "the share is achieved", 10)
     assert spins.running()
     spins.end()
     assert spins.status == 0, spins.text

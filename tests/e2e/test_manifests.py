@@ -2,6 +2,7 @@
 
 Renders every overlay with kubectl (KUBECTL, else the one in PATH) as a user would, and reads the result.
 """
+import copy
 import functools
 import os
 import pathlib
@@ -13,7 +14,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OVERLAYS = sorted(path.name for path in (ROOT / "deploy/overlays").iterdir() if path.is_dir())
-PRIVILEGED = {"agent", "all", "superedge"}  # their agents only
+PRIVILEGED = {"agent", "all", "enforce", "superedge"}  # their agents only
 VERSION = (ROOT / "VERSION").read_text().strip()
 
 
@@ -85,7 +86,7 @@ AGENT_GRANTS = {
 
 
 def test_the_overlays_are_all_known_here():
-    assert OVERLAYS == ["agent", "agent-unprivileged", "all", "drop-in", "scheduler", "superedge"]
+    assert OVERLAYS == ["agent", "agent-unprivileged", "all", "drop-in", "enforce", "scheduler", "superedge"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -160,7 +161,7 @@ def test_only_superedge_agents_are_in_the_network_of_the_host(overlay):
 
 
 @pytest.mark.parametrize("overlay, name", [
-    ("scheduler", "edge-gpu-scheduler"), ("all", "edge-gpu-scheduler"), ("superedge", "edge-gpu-scheduler"), ("drop-in", "nano-gpu-scheduler")])
+    ("scheduler", "edge-gpu-scheduler"), ("all", "edge-gpu-scheduler"), ("enforce", "edge-gpu-scheduler"), ("superedge", "edge-gpu-scheduler"), ("drop-in", "nano-gpu-scheduler")])
 def test_scheduler(overlay, name):
     deployment = one(overlay, "Deployment", name)
     spec = pod_spec(deployment)
@@ -179,7 +180,7 @@ def test_scheduler(overlay, name):
     assert not service["spec"].get("publishNotReadyAddresses"), "the standby must not be behind the Service"
 
 
-@pytest.mark.parametrize("overlay", ["scheduler", "all", "superedge"])
+@pytest.mark.parametrize("overlay", ["scheduler", "all", "enforce", "superedge"])
 def test_neither_updates_nor_drains_wait_for_the_standby_to_be_ready(overlay):
     deployment = one(overlay, "Deployment", "edge-gpu-scheduler")
     replicas = deployment["spec"]["replicas"]
@@ -193,7 +194,8 @@ def test_neither_updates_nor_drains_wait_for_the_standby_to_be_ready(overlay):
 
 
 @pytest.mark.parametrize("overlay, name", [
-    ("agent", "edge-gpu-agent"), ("agent-unprivileged", "edge-gpu-agent"), ("all", "edge-gpu-agent"), ("superedge", "edge-gpu-agent"),
+    ("agent", "edge-gpu-agent"), ("agent-unprivileged", "edge-gpu-agent"), ("all", "edge-gpu-agent"), ("enforce", "edge-gpu-agent"),
+    ("superedge", "edge-gpu-agent"),
     ("drop-in", "nvidia-device-plugin-daemonset")])
 def test_agent(overlay, name):
     daemon_set = one(overlay, "DaemonSet", name)
@@ -218,6 +220,13 @@ def test_agent(overlay, name):
     assert environment["NVIDIA_VISIBLE_DEVICES"] == ("void" if overlay in PRIVILEGED else "all")
     assert "NODE_NAME" in environment
     assert container(daemon_set)["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_enforce_is_all_with_the_guard_and_nothing_else():
+    enforcing = copy.deepcopy(render("enforce"))
+    (agent,) = [found for found in enforcing if found["kind"] == "DaemonSet"]
+    container(agent)["args"].remove("--isolation=guard")
+    assert enforcing == render("all")
 
 
 def test_agent_runs_on_labelled_nodes_that_have_none_as_a_unit():

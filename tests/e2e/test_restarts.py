@@ -25,7 +25,7 @@ def registered():
 
 
 def kubelet_offers_capacity(cluster):
-    """One card is whole, at most three carry shares; the Node object follows up to 10 s later."""
+    """One card is whole, at most three carry shares; the Node object follows with the kubelet's next status."""
     if not cluster.dialect.lists_allocatable:
         return True
     offered = pod_resources.allocatable()

@@ -59,7 +59,7 @@ def _by_annotations(pod, name):
     return cards, None if nano is None else {int(index) for index in nano.split(",")}
 
 
-def _of_books(looks, pod, replicas):
+def _of_books(looks, pod, replicas, overrides):
     """Lines that say where the kubelet's and both ledgers' books differ from this pod's annotations."""
     where = f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']}"
     uid, identity = pod["metadata"]["uid"], (pod["metadata"]["namespace"], pod["metadata"]["name"])
@@ -89,10 +89,11 @@ def _of_books(looks, pod, replicas):
             yield f"{here}: {says}, nano-gpu/container-{name} says {_cards(nano)}"
         if scheduler[name] != cards:
             yield f"{here}: {says} {cards}, the scheduler's ledger says {scheduler[name] or 'nothing'}"
+        overridden = overrides and any(one["override"] for one in agent[name])
         if kind == "app" or kind == "sidecar" and looks.lists_sidecars:
             ids = looks.kubelet.get((*identity, name), {}).get(resource, set())
             of_ids = {looks.index.get(one.split("::")[0], one) for one in ids}
-            if len(ids) != units or of_ids != set(cards):
+            if len(ids) != units or of_ids != set(cards) and not overridden:
                 yield f"{here}: {says}, pod-resources has {len(ids)} device IDs on {_cards(of_ids)}"
         if [one["resource"] for one in agent[name]] != [resource]:
             yield f"{here}: the agent's ledger has {[(one['resource'], one['units']) for one in agent[name]] or 'no record'} of it"
@@ -101,7 +102,7 @@ def _of_books(looks, pod, replicas):
         by_agent = {card["index"]: card["percent"] for card in held["cards"]}
         if by_agent != cards:
             yield f"{here}: {says} {cards}, the agent's ledger says {by_agent}"
-        if held["units"] != units or not held["confirmed"] or held["override"]:
+        if held["units"] != units or not held["confirmed"] or held["override"] and not overridden:
             yield f"{here}: the agent's ledger has units {held['units']}, confirmed {held['confirmed']}, override {held['override']}"
     for name in {name for book in (scheduler, agent) for name, held in book.items() if held} - asking:
         yield f"{where} container {name}: asks for no card, a ledger has one for it"
@@ -149,11 +150,12 @@ def _of_cards(looks):
         yield f"the scheduler's ledger has pods without a card: {looks.scheduler['Unplaced']}"
 
 
-def differences(cluster, namespace, replicas=1):
+def differences(cluster, namespace, replicas=1, overrides=False):
     """Lines that say who disagrees about what, of the reporting pods of a namespace on the node; empty when all agree.
-    `replicas`: devices of nvidia.com/gpu that the agent offers for each card."""
+    `replicas`: devices of nvidia.com/gpu that the agent offers for each card. `overrides`: a container may have another card than its device IDs
+    name, as long as all others agree about it and the agent says so."""
     looks = _Looks(cluster, namespace)
-    lines = [line for pod in looks.pods for line in _of_books(looks, pod, replicas)] + list(_of_cards(looks))
+    lines = [line for pod in looks.pods for line in _of_books(looks, pod, replicas, overrides)] + list(_of_cards(looks))
     known = {pod["metadata"]["uid"] for pod in looks.pods}
     lines += [f"the agent's ledger has a card for {one['namespace']}/{one['pod']} container {one['container']}, and there is no such pod"
               for one in looks.agent["holders"] if one["podUID"] not in known]

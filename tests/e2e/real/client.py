@@ -87,11 +87,19 @@ class Client:
         wait_until(reached, f"node {at.NODE} is Ready with {capacity}", timeout_s, interval_s=0.3)
 
     def make_namespace(self, name):
-        """A namespace that pods can be created in at once."""
+        """A namespace that pods can be created in at once; waits for the end of an earlier one of this name."""
+        def gone():
+            try:
+                self.get("namespace", name)
+            except LookupError:
+                return True
+            return False
+        wait_until(gone, f"the end of the namespace {name} of an earlier test", 60)
         self.kubectl("create", "namespace", name)
         wait_until(lambda: self.get("serviceaccount", "-n", name, "default"), f"service account of namespace {name}", 30)
 
     def remove_namespace(self, name, timeout_s=90):
-        """Returns when its pods and the namespace are gone."""
-        self.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=1", "--wait=false", timeout_s=timeout_s)
-        self.kubectl("delete", "namespace", name, f"--timeout={timeout_s}s", timeout_s=timeout_s + 5)
+        """Returns when its pods are gone, and what would make them anew; the namespace follows some seconds later."""
+        self.kubectl("delete", "deployments,daemonsets,replicasets", "--all", "-n", name, "--wait=false")
+        self.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=1", f"--timeout={timeout_s}s", timeout_s=timeout_s + 5)
+        self.kubectl("delete", "namespace", name, "--wait=false")

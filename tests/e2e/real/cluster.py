@@ -62,8 +62,15 @@ class Cluster(Client):
         self.services[name].kill()
 
     def start(self, name):
-        """Returns when the process answers."""
+        """Returns when the process answers.
+
+        kube-controller-manager and kube-scheduler start anew with the API server: after some outages in a row they wait a minute and more before
+        they look again, and the tests need namespaces, Deployments and placements at once.
+        """
         self.services[name].start()
+        if name == "kube-apiserver":
+            for client in ("kube-controller-manager", "kube-scheduler"):
+                self.restart(client)
 
     def restart(self, name):
         self.services[name].restart()

@@ -39,6 +39,8 @@ class Dialect:
             "tlsCertFile": str(folders.pki / "kubelet-server.crt"), "tlsPrivateKeyFile": str(folders.pki / "kubelet-server.key"),
             "address": at.NODE_IP, "healthzBindAddress": "127.0.0.1", "readOnlyPort": 0,
             "cgroupDriver": "cgroupfs", "failSwapOn": False, "staticPodPath": str(folders.static_pods),
+            # What the node offers is in the API within a second, not ten: nearly every test waits for it.
+            "nodeStatusUpdateFrequency": "1s", "nodeStatusReportFrequency": "10s",
             "clusterDomain": "cluster.local", "volumePluginDir": str(folders.work / "volume-plugins"),
             # Images are imported once and cannot be pulled again: never collect them, never evict for a full disk.
             "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,

@@ -61,7 +61,7 @@ class HostProduct:
     """Agent and scheduler as host processes; their extra arguments, and the agent's whole command, may be changed between a stop and a start."""
 
     def __init__(self, folders, journal):
-        self.scheduler_arguments = ["--policy", "binpack"]
+        self.scheduler_arguments = ["--policy", "binpack"]  # its choices do not depend on what other tests asked for before
         self.agent_arguments = INJECTION
         self.agent_command = None  # instead of the usual one
         self._folders = folders

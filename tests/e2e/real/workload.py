@@ -73,19 +73,19 @@ class Workload:
         for name in RUNNING:
             self._cluster.wait_phase(self._namespace, name)
 
-    def check_all_run(self):
-        """The starting ones run too, and all who keep books agree about all of them."""
+    def check_all_run(self, overrides=False):
+        """The starting ones run too, and all who keep books agree about all of them (`overrides`: see agreement.differences)."""
         self.wait_started()
-        self.check_agreement()
+        self.check_agreement(overrides)
 
     def wait_started(self, timeout_s=90):
         wait_until(lambda: self._cluster.get("deployment", "-n", self._namespace, STARTING)["status"].get("readyReplicas") == self._starting,
                    f"{self._starting} starting pods are ready", timeout_s, interval_s=0.3)
 
-    def check_agreement(self):
+    def check_agreement(self, overrides=False):
         """Annotations, kubelet, both ledgers and the containers themselves say the same; no card is given out twice, no share is left over."""
         def agree():
-            lines = agreement.differences(self._cluster, self._namespace)
+            lines = agreement.differences(self._cluster, self._namespace, overrides=overrides)
             assert not lines, "\n".join(lines)
             return True
         wait_until(agree, "all sides agree", SETTLE_S, interval_s=0.5)
