@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from real import binaries, traces
 from real import cluster as clusters
-from real import traces
 from real.journal import Journal
 from real.lock import Lock
 from real.waiting import wait_until
@@ -26,6 +26,7 @@ input()
 
 @pytest.mark.parametrize("moment", ["half-way", "with-a-cluster-up"])
 def test_next_run_removes_what_a_killed_one_left(moment, tmp_path):
+    binaries.locate()  # on a new machine this builds them, which takes longer than any cluster
     lock = Lock()
     lock.acquire(3600)
     try:
