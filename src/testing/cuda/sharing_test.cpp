@@ -93,10 +93,14 @@ TEST_F(SimSharing, memory_of_a_killed_process_comes_back) {
 
 TEST_F(SimSharing, never_more_than_the_card_has) {
     set("context_mib 10");
+    Baton ready;
+    Baton go;  // a context, too, is refused while the others hold all there is
     std::vector<std::unique_ptr<Child>> children;
     for (int i = 0; i < 8; ++i) {
-        children.push_back(std::make_unique<Child>([i](Report& report) {
+        children.push_back(std::make_unique<Child>([&, i](Report& report) {
             const Library cu = cuda_with_context();
+            ready.pass();
+            go.take();
             std::vector<CUdeviceptr> held;
             std::uint64_t random = 88172645463325252ULL + static_cast<std::uint64_t>(i);
             int refused = 0;
@@ -121,6 +125,8 @@ TEST_F(SimSharing, never_more_than_the_card_has) {
             IS(refused > 0, true);
         }));
     }
+    for (int i = 0; i < 8; ++i) ready.take();
+    for (int i = 0; i < 8; ++i) go.pass();
     for (int i = 0; i < 7; ++i) EXPECT_EQ(children[static_cast<std::size_t>(i)]->finish(), "");
     EXPECT_NE(children[7]->finish(), "");
     Child last([](Report& report) {
