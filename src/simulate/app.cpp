@@ -1,8 +1,12 @@
 #include "simulate/app.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
+
+#include <unistd.h>
 
 #include "base/files.h"
 #include "flags/command_line.h"
@@ -81,7 +85,28 @@ Result<std::vector<Workload>> read_workloads(const Options& options, const Clust
     return out;
 }
 
+// Before the runs, which may take long, not after them.
+Status check_place_of_plot(const std::string& file) {
+    const auto refuse = [&](const std::string& why) {
+        return Error{ErrorCode::kInvalid, "--plot " + file + ": " + why};
+    };
+    std::error_code unknown;
+    const std::filesystem::path path(file);
+    const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+    if (std::filesystem::is_directory(path, unknown) || !path.has_filename()) {
+        return refuse("a folder; name a file in it");
+    }
+    if (!std::filesystem::is_directory(folder, unknown)) {
+        return refuse("there is no folder " + folder.string());
+    }
+    if (::access(folder.c_str(), W_OK) != 0) {
+        return refuse("the folder " + folder.string() + " cannot be written");
+    }
+    return ok_status();
+}
+
 Result<std::string> simulate(const Options& options) {
+    if (!options.plot.empty()) EG_TRY_VOID(check_place_of_plot(options.plot));
     EG_TRY(const Cluster cluster, read_nodes(options.nodes));
     EG_TRY(const auto workloads, read_workloads(options, cluster));
     ProgressBar bar;

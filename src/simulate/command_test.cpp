@@ -2,12 +2,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/files.h"
 #include "base/json.h"
+#include "simulate/app.h"
 #include "simulate/csv.h"
 #include "simulate/options.h"
 #include "simulate/report.h"
 #include "simulate/runner.h"
 #include "simulate/small_trace_for_test.h"
+#include "testing/temp_folder.h"
 
 namespace egpu::simulate {
 namespace {
@@ -103,6 +106,33 @@ TEST(Runner, AnErrorEndsIt) {
         run_all(cluster, workloads, options_of({"--departures", "--seeds", "1..4"}), [](double) {});
     ASSERT_FALSE(results.ok());
     EXPECT_THAT(results.error().message, HasSubstr("pod-1000"));
+}
+
+// The whole command on the small trace; what it says on standard error.
+std::string said(const testing::TempFolder& folder, const std::string& plot, int status) {
+    const std::string nodes = folder / "n.csv";
+    const std::string pods = folder / "p.csv";
+    EXPECT_TRUE(write_file_atomically(nodes, kSmallNodes, 0600).ok());
+    EXPECT_TRUE(write_file_atomically(pods, small_pods(), 0600).ok());
+    std::vector<std::string> words{
+        "simulate", "--nodes", nodes, "--pods", pods, "--policy", "best-fit", "--plot", plot};
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    ::testing::internal::CaptureStdout();
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(run_simulate(static_cast<int>(arguments.size()), arguments.data()), status);
+    EXPECT_EQ(::testing::internal::GetCapturedStdout().empty(), status != 0);
+    return ::testing::internal::GetCapturedStderr();
+}
+
+TEST(Command, APlotThatCannotBeWrittenIsRefusedBeforeTheRuns) {
+    const testing::TempFolder folder;
+    const std::string here = folder.path();
+    said(folder, here + "/plot.svg", 0);
+    EXPECT_THAT(*read_file(here + "/plot.svg"), HasSubstr("</svg>"));
+    EXPECT_THAT(said(folder, here + "/no/plot.svg", 1), HasSubstr("there is no folder " + here));
+    EXPECT_THAT(said(folder, here, 1), HasSubstr("--plot " + here + ": a folder"));
+    EXPECT_THAT(said(folder, here + "/", 1), HasSubstr("a folder; name a file in it"));
 }
 
 TEST(Report, JsonHasTheFieldsPromised) {

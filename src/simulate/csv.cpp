@@ -24,6 +24,7 @@ class Reader {
         std::vector<std::string> fields(1);
         const std::size_t begin = line_;
         bool quoted = false;
+        bool closed = false;  // the field was quoted, and its end is here
         for (; at_ < text_.size(); ++at_) {
             const char c = text_[at_];
             if (c == '\n') ++line_;
@@ -35,8 +36,17 @@ class Reader {
                     ++at_;
                 } else {
                     quoted = false;
+                    closed = true;
                 }
                 continue;
+            }
+            const bool ends_line =
+                c == '\n' || (c == '\r' && at_ + 1 < text_.size() && text_[at_ + 1] == '\n');
+            if (closed && c != ',' && !ends_line) {
+                return Error{
+                    ErrorCode::kInvalid,
+                    at_line(name_, line_) + "text behind the quotes of field " +
+                        std::to_string(fields.size())};
             }
             if (c == '"') {
                 if (!fields.back().empty()) {
@@ -48,10 +58,11 @@ class Reader {
                 quoted = true;
             } else if (c == ',') {
                 fields.emplace_back();
+                closed = false;
             } else if (c == '\n') {
                 ++at_;
                 break;
-            } else if (c != '\r' || at_ + 1 >= text_.size() || text_[at_ + 1] != '\n') {
+            } else if (!ends_line) {
                 fields.back() += c;
             }
         }

@@ -37,6 +37,8 @@ TEST(Csv, SaysWhatIsWrongAndWhere) {
     EXPECT_EQ(refused("a,a\n"), "t.csv:1: two columns are called \"a\"");
     EXPECT_EQ(refused("a\n\"x\ny\n"), "t.csv:2: a quote is opened here and never closed");
     EXPECT_EQ(refused("a,b\n1,x\"y\n"), "t.csv:2: a quote in the middle of field 2");
+    EXPECT_EQ(refused("a,b\n\"1\"2,3\n"), "t.csv:2: text behind the quotes of field 1");
+    EXPECT_EQ(refused("a,b\n1,\"\" \n"), "t.csv:2: text behind the quotes of field 2");
 }
 
 TEST(Csv, NumbersAreWholeAndInRange) {
