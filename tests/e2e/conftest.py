@@ -104,7 +104,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Every case with its time."""
+    """Why cases were run again, and every case with its time."""
     cases = {}
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -113,6 +113,9 @@ def pytest_terminal_summary(terminalreporter):
                 if report.outcome != "passed":
                     outcome = report.outcome
                 cases[report.nodeid] = (outcome, seconds + report.duration)
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"failed before it was run again: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
     terminalreporter.section("end-to-end cases")
     for case, (outcome, seconds) in cases.items():
         terminalreporter.write_line(f"{outcome:8} {seconds:7.1f} s  {case}")
